@@ -1,0 +1,16 @@
+/*
+ * admin: the operators' listener: /health/live, /health/ready, /status, /metrics. Runs on the main thread's
+ * own loop, so that it answers whatever the shards are doing.
+ */
+#ifndef XEBEC_ADMIN_H
+#define XEBEC_ADMIN_H
+
+#include "shard.h"
+#include "support/loop.h"
+
+struct admin;
+struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct gw_err *err) GW_MUST_CHECK;
+void admin_drain(struct admin *admin); /* ready answers 503 from now on */
+void admin_free(struct admin *admin);
+
+#endif

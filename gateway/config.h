@@ -1,0 +1,140 @@
+/*
+ * config: YAML -> one validated, immutable, reference-counted struct config.
+ * The home of libyaml. Every key, its type, default and meaning is a row of one table in config.c, which
+ * docs/configuration.md and configs/ are tested against. Every problem in a file is reported at once.
+ */
+#ifndef XEBEC_CONFIG_H
+#define XEBEC_CONFIG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "replica/tensor.h"
+#include "support/buf.h"
+#include "support/err.h"
+#include "support/log.h"
+
+struct config_address { /* what to listen on: "127.0.0.1:8080", "[::]:8080", "*:8080", "unix:/run/xebec.sock" */
+    const char *text;
+    const char *host; /* numeric; NULL for unix */
+    const char *port;
+    const char *unix_path; /* NULL for TCP */
+};
+
+struct config_limits {       /* of one gateway; the edge divides by shards where it must */
+    uint32_t connections;    /* limits.connections: 16384; at once, over all shards */
+    size_t header_bytes;     /* limits.header: 16KiB; request line and header fields */
+    size_t body_bytes;       /* limits.body: 16MiB; one request */
+    size_t held_bytes;       /* limits.held: 512MiB; bodies and what they decode to, of all requests being worked on */
+    uint32_t rows;           /* limits.rows: 16384; one request */
+};
+struct config_timeouts {     /* microseconds */
+    uint64_t header_us;      /* timeouts.header: 10s; from the first byte to the end of the header */
+    uint64_t body_us;        /* timeouts.body: 30s; from there to the end of the body */
+    uint64_t idle_us;        /* timeouts.idle: 75s; keep-alive */
+    uint64_t write_us;       /* timeouts.write: 30s; a client that takes nothing of a reply for this long */
+    uint64_t drain_us;       /* timeouts.drain: 10s; after SIGTERM */
+};
+
+enum batching_policy { BATCHING_NONE, BATCHING_FIXED, BATCHING_AIMD };
+struct config_batching {     /* models.NAME.batching.* */
+    enum batching_policy policy; /* aimd */
+    uint32_t max_rows;       /* 1024 */
+    uint64_t max_delay_us;   /* 0ms; how long a lone row may wait for company while a replica is idle */
+    uint32_t max_queued_rows;/* 16384 */
+    uint32_t calls;          /* 2; in flight per replica */
+};
+
+struct config_model;
+
+struct config_version {
+    const char *name;         /* "forest" */
+    const char *full_name;    /* "digits@forest" */
+    const struct config_model *model;
+    uint32_t index;           /* in config->versions */
+    const char *const *replicas; /* addresses: "host:port", "unix:/path" */
+    uint32_t n_replicas;
+    uint64_t least_slo_us;    /* the smallest SLO of the endpoints that can route here; 0: none can */
+    uint32_t line;
+};
+
+struct config_model {
+    const char *name;
+    struct signature signature;
+    struct config_version *const *versions;
+    uint32_t n_versions;
+    struct config_batching batching;
+    bool cache;               /* cache.enabled: true; or `cache: off` */
+    uint64_t cache_ttl_us;    /* cache.ttl: 10m */
+    uint64_t health_interval_us, health_timeout_us; /* health.interval 2s, health.timeout 1s */
+    uint32_t attempts, retry_percent;               /* retry.attempts 3, retry.budget 20% */
+};
+
+struct config_arm {
+    const struct config_version *version;
+    uint32_t weight;
+};
+
+struct config_default {       /* one output of the default answer: a name and its value for one row, as JSON text */
+    const char *name, *json;
+};
+
+struct config_endpoint {
+    const char *name;
+    uint32_t index;           /* in config->endpoints */
+    uint64_t slo_us;          /* slo: 100ms */
+    const struct config_default *defaults; /* default: {label: -1} */
+    uint32_t n_defaults;      /* 0: no default configured */
+    const struct config_arm *arms;  /* split: [{model: digits@linear, weight: 90}, ...] or model: digits@linear */
+    uint32_t n_arms;
+    uint64_t weight_sum;      /* of the arms; > 0 */
+    const struct signature *signature; /* all arms agree in it */
+};
+
+struct config {
+    _Atomic uint32_t refs;
+    const char *path;
+    struct config_address listen, admin; /* 127.0.0.1:8080, 127.0.0.1:8081 */
+    uint32_t shards;          /* shards: the cores */
+    enum log_level log_level; /* log.level: info */
+    const char *access_log;   /* log.access: off; or a path, or "stdout" */
+    struct config_limits limits;
+    struct config_timeouts timeouts;
+    size_t cache_bytes;       /* cache.memory: 64MiB; 0 or `cache: off`: none */
+    struct config_model *const *models;
+    uint32_t n_models;
+    struct config_version *const *versions; /* of all models */
+    uint32_t n_versions;
+    struct config_endpoint *const *endpoints;
+    uint32_t n_endpoints;
+};
+
+struct config_problem {
+    uint32_t line, column;    /* from 1; 0 when about the whole file */
+    const char *what;         /* what is wrong, and the fix: one line */
+};
+struct config_problems {      /* in file order; at most 100, then one that says how many more */
+    struct config_problem *list;
+    uint32_t count;
+    struct buf text;          /* owns the words */
+};
+void config_problems_clear(struct config_problems *problems);
+
+/*
+ * Parses and validates. NULL if there is any problem; then problems has at least one.
+ * path is only for messages. bytes: any bytes at all; more than 1 MiB is a problem.
+ */
+struct config *config_parse(const char *path, const char *bytes, size_t length,
+                            struct config_problems *problems) GW_MUST_CHECK;
+struct config *config_load(const char *path, struct config_problems *problems) GW_MUST_CHECK;
+struct config *config_ref(struct config *config);
+void config_unref(struct config *config); /* NULL is harmless */
+
+const struct config_endpoint *config_endpoint(const struct config *config, const char *name, size_t length);
+
+/* The key table for documentation and its lint: one line a key: "path<TAB>type<TAB>default<TAB>meaning". */
+void config_print_keys(struct buf *out);
+
+#endif

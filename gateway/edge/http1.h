@@ -1,0 +1,48 @@
+/*
+ * http1: HTTP/1.0 and 1.1 requests, bytes in, messages out. Sans-I/O: no sockets, no clock. The home of
+ * the parser library. Keeps RFC 9112's rules against request smuggling:
+ *   refused with 400: both Content-Length and Transfer-Encoding; two different Content-Lengths, or one that is not
+ *   digits; a Transfer-Encoding other than exactly "chunked"; Transfer-Encoding in HTTP/1.0; white space between a field's name
+ *   and its colon; obs-fold; a bare CR or NUL in a header; no Host, or two, in 1.1; a target that is not origin-form,
+ *   absolute-form, or "*" for OPTIONS; bad percent-encoding, or %00.
+ */
+#ifndef XEBEC_EDGE_HTTP1_H
+#define XEBEC_EDGE_HTTP1_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "edge/http.h"
+
+struct http1_limits {
+    size_t header_bytes, body_bytes;
+};
+
+enum http1_event {
+    HTTP1_MORE,     /* all bytes consumed; feed more */
+    HTTP1_HEADERS,  /* the header is complete, once a message that has a body; call feed again to go on.
+                       If message->expects_continue the owner sends "100 Continue" now */
+    HTTP1_MESSAGE,  /* the message is complete; the rest of the bytes belong to the next one */
+    HTTP1_ERROR     /* err says how to answer; then the connection closes */
+};
+
+struct http1_parser;
+
+/* One a connection, lasting; holds little while idle. NULL: out of memory. limits borrowed. */
+struct http1_parser *http1_new(const struct http1_limits *limits) GW_MUST_CHECK;
+void http1_free(struct http1_parser *parser);
+
+/* Makes ready for the next message, which is written to `message`, its memory from `arena`; both borrowed until the next begin. */
+void http1_begin(struct http1_parser *parser, struct http_message *message, struct arena *arena);
+/* Consumes a prefix of bytes, sets *consumed. After HTTP1_ERROR only http1_free(). */
+enum http1_event http1_feed(struct http1_parser *parser, const char *bytes, size_t length,
+                            size_t *consumed, struct gw_err *err);
+bool http1_started(const struct http1_parser *parser);          /* any byte of this message was fed */
+bool http1_in_body(const struct http1_parser *parser);          /* its header is complete */
+bool http1_expects_continue(const struct http1_parser *parser); /* and the client waits for 100 Continue */
+
+/* The status line and headers of a reply, body_length in Content-Length; appended to out. date: as in the Date header. */
+void http1_write_head(struct buf *out, const struct http_reply *reply, size_t body_length, bool keep_alive,
+                      const char *date);
+
+#endif

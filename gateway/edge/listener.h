@@ -1,0 +1,44 @@
+/*
+ * listener: binds, accepts, counts connections, and stops accepting. One an address and shard.
+ * struct edge is what every connection of a listener shares.
+ */
+#ifndef XEBEC_EDGE_LISTENER_H
+#define XEBEC_EDGE_LISTENER_H
+
+#include <stdint.h>
+
+#include "config.h"
+#include "edge/http.h"
+#include "support/loop.h"
+#include "support/metrics.h"
+
+struct listener;
+
+struct edge_setup {
+    struct loop *loop;
+    struct metrics *metrics;
+    const struct config_address *address;
+    const struct config_limits *limits;     /* connections and held_bytes: this listener's share, already divided */
+    const struct config_timeouts *timeouts;
+    int access_log_fd;                      /* -1: no access log */
+    /* Every complete request. Must end in exchange_reply() or exchange_abandon(), now or later. */
+    void (*handle)(void *owner, struct exchange *exchange);
+    /* A request that HTTP itself refused (bad framing, too large, too slow): words for err in the right dialect. May be called with path NULL. */
+    void (*refuse)(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply);
+    void *owner;
+};
+
+/*
+ * Binds with SO_REUSEPORT (TCP) and listens; borrowed pointers must outlive it. NULL with err filled:
+ * "cannot listen on 127.0.0.1:8080: address already in use". A unix path that nobody answers on is replaced.
+ */
+struct listener *listener_new(const struct edge_setup *setup, struct gw_err *err) GW_MUST_CHECK;
+/* Port 0 in the configuration: the one the system chose. */
+uint16_t listener_port(const struct listener *listener);
+/* Stops accepting; idle connections close, busy ones after their reply ("Connection: close"). */
+void listener_drain(struct listener *listener);
+uint32_t listener_connections(const struct listener *listener);
+/* Closes whatever is left. Exchanges that handlers still hold are told `gone` first. */
+void listener_free(struct listener *listener);
+
+#endif

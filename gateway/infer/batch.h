@@ -1,0 +1,78 @@
+/*
+ * batch: the queue of one model version, and the cutting of batches from it.
+ * Pure: no sockets, no timers, no clock. The owner (version.c) passes the time in, asks what to do, sends what
+ * batch_take() hands it, and sleeps until batch_decide() says. Belongs to the version's home shard.
+ *
+ * What waits is jobs: the rows of one request for this version. A job may be spread over several batches, and
+ * a batch holds rows of several jobs. Only jobs of one kind (equal input names, datatypes, trailing shapes,
+ * wanted outputs, parameters) share a batch; each kind is a lane, a heap by deadline; the lane whose first job
+ * is due earliest is served first. No padding.
+ */
+#ifndef XEBEC_INFER_BATCH_H
+#define XEBEC_INFER_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "support/err.h"
+
+struct batch_lane;
+
+/* The queue's view of a job; embedded in infer/version.h's struct job. */
+struct batch_entry {
+    uint64_t kind[2];      /* set by the owner: equal kinds may share a batch */
+    uint64_t deadline_us;  /* set by the owner: CLOCK_MONOTONIC */
+    uint32_t n_rows;       /* set by the owner: > 0 */
+    uint64_t queued_us;    /* batch_add()'s now */
+    uint32_t taken;        /* rows handed out so far: the next is this one */
+    struct batch_lane *lane; /* the queue's; NULL while not queued */
+    uint32_t slot;           /* the queue's */
+};
+
+struct batch_limits {
+    uint32_t max_queued_rows; /* beyond this, batch_add() refuses; a job larger than all of it is let in when the queue is empty */
+    uint64_t max_delay_us;    /* how long a row may wait for company while a replica is idle */
+    uint32_t wait_rows;       /* do not wait once so many rows are there; 0: never wait */
+};
+
+enum batch_reason { BATCH_FULL, BATCH_IDLE, BATCH_DELAY, BATCH_DEADLINE, BATCH_REASON_COUNT };
+const char *batch_reason_name(enum batch_reason reason); /* full, idle, delay, deadline */
+
+struct batch_queue;
+struct batch_queue *batch_queue_new(const struct batch_limits *limits) GW_MUST_CHECK; /* copies limits */
+void batch_queue_free(struct batch_queue *queue); /* must be empty */
+
+/* GW_OK; GW_E_OVERLOAD: the queue is full; GW_E_NO_MEMORY. On error not queued. The queue borrows the entry. */
+GW_MUST_CHECK enum gw_status batch_add(struct batch_queue *queue, struct batch_entry *entry, uint64_t now_us);
+/* Takes out what is left of the entry; harmless when it is not queued. */
+void batch_remove(struct batch_queue *queue, struct batch_entry *entry);
+/* Takes out and returns an entry whose deadline has passed, the earliest first; NULL when there is none. */
+struct batch_entry *batch_expired(struct batch_queue *queue, uint64_t now_us);
+/* Takes out and returns any entry; NULL when empty: to fail them all. */
+struct batch_entry *batch_any(struct batch_queue *queue);
+
+uint32_t batch_queued_rows(const struct batch_queue *queue);
+uint64_t batch_next_deadline(const struct batch_queue *queue); /* UINT64_MAX when empty */
+
+/*
+ * A replica is idle, and a batch may have up to `limit` rows: send now, or wait for company?
+ *   BATCH_FULL      limit rows are there
+ *   BATCH_DELAY     the oldest job has waited max_delay_us
+ *   BATCH_DEADLINE  waiting longer would cost the earliest job its deadline: now + call_us >= deadline
+ *   BATCH_IDLE      max_delay_us or wait_rows is 0: an idle replica is reason enough
+ * True: send, *reason says why. False: nothing, until *wake_us (UINT64_MAX: until a batch_add()).
+ * call_us: what a call is expected to take; 0 when unknown.
+ */
+bool batch_decide(const struct batch_queue *queue, uint32_t limit, uint64_t call_us, uint64_t now_us,
+                  enum batch_reason *reason, uint64_t *wake_us);
+
+/* Rows [first, first + count) of an entry. An entry all of whose rows are handed out is no longer queued. */
+struct batch_piece {
+    struct batch_entry *entry;
+    uint32_t first, count;
+};
+/* Cuts up to `limit` rows of one kind, earliest deadline first, into up to `room` pieces. Returns their number. */
+uint32_t batch_take(struct batch_queue *queue, uint32_t limit, struct batch_piece *pieces, uint32_t room,
+                    uint32_t *rows);
+
+#endif

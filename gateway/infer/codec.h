@@ -1,0 +1,96 @@
+/*
+ * codec: JSON <-> tensors. simdjson (On-Demand) reads, std::to_chars writes; both live in codec_json.cc,
+ * the only C++ of the gateway, behind this C header. Nothing here throws or aborts; depth is bounded
+ * to 64; every problem is GW_E_INVALID with words that name the place ("input[3]: expected 64 numbers, got 63").
+ *
+ * Reading is one pass, in document order: a value handed to a callback is read at once or skipped.
+ */
+#ifndef XEBEC_INFER_CODEC_H
+#define XEBEC_INFER_CODEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "replica/tensor.h"
+#include "support/arena.h"
+#include "support/buf.h"
+#include "support/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CODEC_PADDING 64 /* readable bytes that must follow a document handed to json_read() */
+
+struct json_reader; /* one a shard: keeps its memory between documents. Not thread-safe. */
+struct json_value;  /* on the reader's stack, while a callback runs */
+
+struct json_reader *json_reader_new(void) GW_MUST_CHECK;
+void json_reader_free(struct json_reader *reader);
+
+/* Called for each member or element. A value that it does not read is skipped, and still must be valid JSON. */
+typedef enum gw_status json_member_fn(void *owner, const char *key, size_t key_length,
+                                      struct json_value *value, struct gw_err *err);
+typedef enum gw_status json_element_fn(void *owner, uint32_t index, struct json_value *value,
+                                       struct gw_err *err);
+
+/*
+ * Reads a document that must be one object, and nothing after it. text[length..length+CODEC_PADDING) must be readable.
+ * Returns the first error of the document or of a callback; GW_E_NO_MEMORY.
+ */
+GW_MUST_CHECK enum gw_status json_read(struct json_reader *reader, const char *text, size_t length,
+                                       json_member_fn *member, void *owner, struct gw_err *err);
+GW_MUST_CHECK enum gw_status json_object(struct json_value *value, json_member_fn *member, void *owner,
+                                         struct gw_err *err);
+GW_MUST_CHECK enum gw_status json_array(struct json_value *value, json_element_fn *element, void *owner,
+                                        struct gw_err *err);
+/* A string, unescaped, terminated, in the arena. */
+GW_MUST_CHECK enum gw_status json_text(struct json_value *value, struct arena *arena, const char **text,
+                                       size_t *length, struct gw_err *err);
+GW_MUST_CHECK enum gw_status json_int(struct json_value *value, int64_t *integer, struct gw_err *err);
+
+/* Builds one input of a request, row by row, in the request's arena. */
+struct tensor_builder {
+    struct arena *arena;
+    const struct tensor_spec *declared;
+    int64_t shape[TENSOR_DIMS_MAX]; /* of the rows so far; [0] counts them; TENSOR_ANY until the first row tells */
+    uint8_t *data;
+    size_t bytes, capacity;
+    uint32_t *row_end;              /* BYTES only */
+    uint32_t row_end_capacity;
+    uint32_t max_rows;
+};
+/* declared is borrowed. More than max_rows rows: GW_E_TOO_LARGE. */
+void tensor_builder_init(struct tensor_builder *builder, struct arena *arena,
+                         const struct tensor_spec *declared, uint32_t max_rows);
+/*
+ * Appends one row: numbers, booleans or strings as the declared datatype says; nested as the shape says,
+ * or flat; a bare scalar where a row is one element. Integer literals serve for floats; a number out of the
+ * datatype's range, or with a fraction for an integer, is refused. BYTES: by the declared encoding.
+ * Rows of a variable shape must agree with the first. `where` names the row for messages ("input").
+ */
+GW_MUST_CHECK enum gw_status json_append_row(struct json_value *value, struct tensor_builder *builder,
+                                             const char *where, struct gw_err *err);
+/* value is an array of rows: json_append_row() of each, fast. */
+GW_MUST_CHECK enum gw_status json_append_rows(struct json_value *value, struct tensor_builder *builder,
+                                              const char *where, struct gw_err *err);
+/* The finished tensor; its memory is the arena's. */
+struct tensor tensor_builder_take(const struct tensor_builder *builder);
+
+/*
+ * Row `row` as JSON: a scalar where a row is one element without dimensions of its own (shape [-1]), else
+ * nested arrays as the shape says. Numbers: the shortest text that reads back the same. NaN and infinities: "NaN", "Infinity",
+ * "-Infinity" (protobuf's JSON mapping; JSON has no such numbers). BYTES by the tensor's encoding; TEXT that
+ * is not UTF-8: U+FFFD for what is not; JSON that is not: GW_E_CONTRACT and nothing appended.
+ */
+GW_MUST_CHECK enum gw_status json_write_row(struct buf *out, struct json_reader *checker,
+                                            const struct tensor *tensor, uint32_t row);
+
+/* Whether text is one valid JSON document. text need not be padded. */
+bool json_valid(struct json_reader *reader, const char *text, size_t length);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

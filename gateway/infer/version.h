@@ -1,0 +1,85 @@
+/*
+ * version: one model version at its home shard. Takes in jobs, queues them (batch), sends batches to
+ * replicas (pool), splits the results back to the jobs, and sends each job home, exactly once.
+ *
+ *   request's shard                          home shard
+ *   version_submit(job) ----- loop_post ---> queued -> in flight -> ...
+ *                                            every row has an outcome, or was recalled
+ *   job->home(job)      <---- loop_post ----- the job comes home
+ *
+ * job states:   AT_HOME -> AWAY -> AT_HOME    (as its request's shard sees it)
+ */
+#ifndef XEBEC_INFER_VERSION_H
+#define XEBEC_INFER_VERSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "infer/batch.h"
+#include "replica/pool.h"
+#include "replica/result.h"
+#include "support/loop.h"
+#include "support/metrics.h"
+
+struct version;
+
+/* How one row ended. */
+struct row_outcome {
+    enum gw_status status;         /* GW_OK: result holds the answer */
+    struct predict_result *result; /* one reference; NULL unless GW_OK or GW_E_MODEL for this row alone */
+    uint32_t row;                  /* its number in result */
+    const char *message;           /* when not GW_OK; lives as long as result, the job's arena, or forever */
+};
+
+/* The rows of one request that go to one version. Memory is the request's; the home shard's while AWAY. */
+struct job {
+    struct loop_task task;           /* crosses with it */
+    struct loop_task recall_task;
+    struct loop *loop;               /* where it comes home to */
+    void (*home)(struct job *job);   /* every row has an outcome; the job is the request's again */
+    struct version *version;
+    struct batch_entry entry;        /* kind, deadline and n_rows set by the request */
+    const struct tensor *inputs;     /* borrowed; not changed while away */
+    uint32_t n_inputs;
+    const uint32_t *rows;            /* entry.n_rows numbers of rows in inputs */
+    const char *const *outputs;
+    uint32_t n_outputs;
+    const uint8_t *parameters;
+    size_t parameters_bytes;
+    struct row_outcome *outcomes;    /* entry.n_rows of them */
+    struct gw_err err;               /* room for the words of outcomes that have no result */
+
+    /* the home shard's */
+    uint32_t unanswered;             /* rows without an outcome */
+    struct batch_run *runs;          /* batches in flight that hold rows of it */
+    bool away;                       /* false once sent home */
+    /* the request's */
+    bool recalled, recall_acked;
+};
+
+struct version_setup {
+    const struct config_version *config; /* borrowed for the version's life */
+    struct loop *loop;                   /* of its home shard */
+    struct rpc_client *rpc;
+    struct metrics *metrics;
+};
+struct version *version_new(const struct version_setup *setup) GW_MUST_CHECK; /* home thread, or before it runs */
+/* Home thread. Jobs still here come home with GW_E_DRAINING. */
+void version_free(struct version *version);
+
+/* Any thread. */
+void version_submit(struct version *version, struct job *job);
+/*
+ * The request wants its job back now: deadline passed, or client gone. Rows without an outcome get
+ * `status`. job->home() still runs, once; job->recalled is set, and the job's memory must stay until recall_acked too.
+ */
+void version_recall(struct version *version, struct job *job, enum gw_status status);
+
+/* Any thread. */
+bool version_digest(const struct version *version, uint64_t digest[2]);
+const struct config_version *version_config(const struct version *version);
+struct pool *version_pool(struct version *version);
+uint32_t version_queued_rows(const struct version *version);
+
+#endif

@@ -1,0 +1,2 @@
+/* xebec: a model-serving gateway. */
+int main(void) { return 0; }

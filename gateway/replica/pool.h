@@ -1,0 +1,96 @@
+/*
+ * pool: the replicas of one model version: which are up, which is least loaded, and one Predict call
+ * to the best of them, sent again elsewhere when a replica dies under it.
+ * Belongs to its home shard's thread, but for pool_status().
+ *
+ *   replica states:
+ *     CONNECTING -> DESCRIBING -> READY <-> UNHEALTHY      (health says NOT_SERVING, or stalls)
+ *          ^             |          |          |
+ *          |             v          v          v
+ *        DOWN  <------ REFUSED    DOWN       DOWN           (connection lost; the channel reconnects)
+ *   REFUSED: Describe contradicts the configuration; asked again when it reconnects, and every 10 s.
+ */
+#ifndef XEBEC_REPLICA_POOL_H
+#define XEBEC_REPLICA_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "replica/rpc.h"
+#include "replica/worker_codec.h"
+#include "support/loop.h"
+#include "support/metrics.h"
+
+enum replica_state {
+    REPLICA_CONNECTING, REPLICA_DESCRIBING, REPLICA_READY, REPLICA_UNHEALTHY, REPLICA_REFUSED, REPLICA_DOWN
+};
+const char *replica_state_name(enum replica_state state); /* "ready" */
+
+struct pool_limits {
+    uint32_t calls_per_replica;   /* in flight at once; 2 keeps the replica busy while a reply travels */
+    uint32_t attempts;            /* a call is sent at most this often, first time included */
+    uint32_t retry_percent;       /* retries at most this share of calls, over a bucket of 10 saved up */
+    uint64_t health_interval_us, health_timeout_us;
+    size_t max_message_bytes;
+};
+
+/* What the pool must know of the version it serves; borrowed for the pool's life. */
+struct pool_version {
+    const char *model, *version;   /* names */
+    const struct signature *signature;
+    const char *const *addresses;
+    uint32_t n_addresses;
+    struct pool_limits limits;
+};
+
+struct pool;
+
+/*
+ * ready: called on the loop when a replica becomes ready, ceases to be, or has a free slot again.
+ * Connecting starts at once.
+ */
+struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metrics *metrics,
+                      const struct pool_version *version, void (*ready)(void *owner), void *owner) GW_MUST_CHECK;
+/* Calls in flight end with GW_E_CANCELLED before this returns. */
+void pool_free(struct pool *pool);
+
+bool pool_any_ready(const struct pool *pool);   /* at least one replica READY */
+uint32_t pool_free_slots(const struct pool *pool); /* calls that could be sent now */
+uint32_t pool_max_rows(const struct pool *pool);   /* the smallest max_rows of ready replicas; UINT32_MAX: none has a bound */
+
+/* A hash of the digest that ready replicas of this version last described; false while none ever did. Any thread. */
+bool pool_digest(const struct pool *pool, uint64_t digest[2]);
+
+struct pool_call {
+    struct predict_input input; /* set by the caller, borrowed until done */
+    uint64_t deadline_us;
+    /*
+     * Runs exactly once, on the loop, never inside pool_predict(). result is NULL unless status is
+     * GW_OK; the callee takes over one reference. err->what is for a person.
+     * rpc_us: the answering attempt, from its sending to its reply.
+     */
+    void (*done)(struct pool_call *call, struct predict_result *result, const struct gw_err *err,
+                 uint64_t rpc_us);
+    struct pool_attempt *attempt; /* the pool's: zero */
+};
+/*
+ * Sends to the least-loaded ready replica. GW_E_NO_REPLICA when none is ready or has a slot;
+ * GW_E_NO_MEMORY; on error `done` will not run. When the replica dies or sheds the call, and attempts, the retry budget
+ * and the deadline allow, it goes to another replica by itself.
+ */
+GW_MUST_CHECK enum gw_status pool_predict(struct pool *pool, struct pool_call *call);
+/* Nobody wants the rows any more: done still runs, soon. */
+void pool_cancel(struct pool *pool, struct pool_call *call);
+
+/* A picture for /status. Any thread: takes the pool's lock, which is held only to change a state. */
+struct replica_status {
+    const char *address;
+    enum replica_state state;
+    char why[160];             /* of the last refusal or fault; "" when none */
+    uint32_t in_flight;
+    uint64_t calls, failures;
+    char digest[72];
+};
+uint32_t pool_status(const struct pool *pool, struct replica_status *out, uint32_t room); /* number of replicas */
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * rpc: one unary call to one address. Hides gRPC core: its threads, completion queues, deadlines and
+ * cancellation. Callbacks arrive on the loop of the rpc_client, never inside the function that caused
+ * them. Nothing here knows models: payloads are bytes.
+ */
+#ifndef XEBEC_REPLICA_RPC_H
+#define XEBEC_REPLICA_RPC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "support/err.h"
+#include "support/loop.h"
+
+struct rpc_client;  /* one a shard: a completion queue, and the thread that waits on it */
+struct rpc_channel; /* one address; connects by itself, reconnects with backoff */
+struct rpc_call;
+
+struct rpc_client *rpc_client_new(struct loop *loop) GW_MUST_CHECK;
+/* Cancels what is in flight, joins the thread. Callbacks not yet run will not run. Channels must be freed before. */
+void rpc_client_free(struct rpc_client *client);
+
+struct rpc_channel_options {
+    uint32_t connect_timeout_ms;     /* one attempt */
+    uint32_t backoff_min_ms, backoff_max_ms; /* exponential with jitter, between attempts */
+    size_t max_message_bytes;        /* of a reply; beyond: GW_E_CONTRACT */
+};
+
+/* address: "host:port", "[::1]:port" or "unix:/path". Does not connect yet. NULL: out of memory. */
+struct rpc_channel *rpc_channel_new(struct rpc_client *client, const char *address,
+                                    const struct rpc_channel_options *options) GW_MUST_CHECK;
+/* Its calls in flight end with GW_E_CANCELLED, and their callbacks run; state callbacks stop at once. */
+void rpc_channel_free(struct rpc_channel *channel);
+
+enum rpc_state { RPC_IDLE, RPC_CONNECTING, RPC_READY, RPC_DOWN };
+/*
+ * Starts connecting, and calls `changed` on the loop at every change of state until rpc_channel_free().
+ * An idle channel reconnects by itself: watching is wanting.
+ */
+void rpc_channel_watch(struct rpc_channel *channel,
+                       void (*changed)(void *owner, enum rpc_state state), void *owner);
+
+struct rpc_reply {
+    enum gw_status status;  /* GW_OK; GW_E_DEADLINE; GW_E_CANCELLED; GW_E_NO_REPLICA: could not be
+                               reached or died, retry elsewhere; GW_E_INVALID, GW_E_OVERLOAD,
+                               GW_E_MODEL, GW_E_CONTRACT: the replica said so, in `message` */
+    const char *message;    /* never NULL; valid until the callback returns */
+    const uint8_t *bytes;   /* the reply's payload; valid until the callback returns */
+    size_t size;
+    uint64_t sent_us, done_us; /* CLOCK_MONOTONIC: handed to the transport; taken from it by its thread */
+};
+
+/*
+ * Room for a payload of `size` bytes that rpc_call_start() will send: write it in place, no copy after.
+ * NULL: out of memory.
+ */
+struct rpc_call *rpc_call_new(struct rpc_channel *channel, size_t size, uint8_t **payload) GW_MUST_CHECK;
+void rpc_call_drop(struct rpc_call *call); /* instead of starting it */
+
+/*
+ * Sends. method: "/xebec.worker.v1.Worker/Predict". Fails fast: a channel that is not connected ends
+ * the call with GW_E_NO_REPLICA. `done` runs exactly once, unless the client is freed first; the call is gone after it.
+ * A reply later than deadline_us (CLOCK_MONOTONIC) ends with GW_E_DEADLINE and the call is cancelled at the replica.
+ */
+void rpc_call_start(struct rpc_call *call, const char *method, uint64_t deadline_us,
+                    void (*done)(void *owner, const struct rpc_reply *reply), void *owner);
+/* `done` still runs, soon, with GW_E_CANCELLED unless the reply was already on its way. */
+void rpc_call_cancel(struct rpc_call *call);
+
+#endif

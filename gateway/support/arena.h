@@ -1,0 +1,34 @@
+/*
+ * arena: memory that lives as long as one request. Allocate freely, free once.
+ * Not thread-safe. Zero-initialised memory is a valid, empty, unbounded arena.
+ */
+#ifndef XEBEC_SUPPORT_ARENA_H
+#define XEBEC_SUPPORT_ARENA_H
+
+#include <stddef.h>
+
+#include "support/err.h"
+
+struct arena_block;
+
+struct arena {
+    struct arena_block *blocks; /* newest first */
+    char *at, *end;             /* free room in the newest block */
+    size_t bytes;               /* taken from malloc so far */
+    size_t limit;               /* arena_alloc() returns NULL beyond this many bytes; 0: no limit */
+};
+
+/* 16-byte aligned, not zeroed. NULL when out of memory or over the limit; the arena stays usable. */
+void *arena_alloc(struct arena *arena, size_t bytes) GW_MUST_CHECK;
+void *arena_zalloc(struct arena *arena, size_t bytes) GW_MUST_CHECK;
+/* As arena_alloc for count * size, NULL if that overflows. */
+void *arena_array(struct arena *arena, size_t count, size_t size) GW_MUST_CHECK;
+/* Grows the newest allocation in place where possible, else allocates and copies. old may be NULL with old_bytes 0. */
+void *arena_grow(struct arena *arena, void *old, size_t old_bytes, size_t new_bytes) GW_MUST_CHECK;
+/* A terminated copy of text[0..length). */
+char *arena_text(struct arena *arena, const char *text, size_t length) GW_MUST_CHECK;
+char *arena_printf(struct arena *arena, const char *format, ...) GW_MUST_CHECK GW_PRINTF(2, 3);
+/* Frees everything; the arena is empty and usable again, its limit kept. */
+void arena_clear(struct arena *arena);
+
+#endif

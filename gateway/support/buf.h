@@ -1,0 +1,32 @@
+/*
+ * buf: bytes being written: replies, metrics, log lines. Grows by doubling.
+ * Failure is sticky: after one failed growth every append does nothing and buf->failed is true, so
+ * a writer checks once, at the end. Zero-initialised memory is a valid, empty buffer.
+ */
+#ifndef XEBEC_SUPPORT_BUF_H
+#define XEBEC_SUPPORT_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "support/err.h"
+
+struct buf {
+    char *bytes; /* not terminated; NULL while empty */
+    size_t length, capacity;
+    bool failed;
+};
+
+/* Room for `bytes` more at buf->bytes + buf->length; NULL (and failed) when out of memory. */
+char *buf_reserve(struct buf *buf, size_t bytes);
+void buf_append(struct buf *buf, const void *bytes, size_t length);
+void buf_text(struct buf *buf, const char *text);
+void buf_printf(struct buf *buf, const char *format, ...) GW_PRINTF(2, 3);
+/*
+ * text[0..length) as a JSON string with its quotes. Control characters are escaped; bytes that are
+ * not UTF-8 become U+FFFD, so that the result is always valid JSON.
+ */
+void buf_json_text(struct buf *buf, const char *text, size_t length);
+void buf_clear(struct buf *buf); /* frees; empty and usable again */
+
+#endif

@@ -1,0 +1,71 @@
+/*
+ * loop: one thread's event loop: libevent for descriptors, our own heap for timers, and a mailbox
+ * for tasks from other threads. The home of libevent's event_base.
+ *
+ * A turn:  wait -> descriptor events -> due timers -> tasks -> deferred frees -> wait ...
+ *
+ * Nothing is freed inside its own callback: what dies is handed to loop_defer_free() and goes at
+ * the end of the turn. Everything but loop_post() and loop_stop() belongs to the loop's own thread.
+ */
+#ifndef XEBEC_SUPPORT_LOOP_H
+#define XEBEC_SUPPORT_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "support/err.h"
+
+struct event_base;
+struct loop;
+
+/* Embedded in what it is about; run() recovers its owner with container_of(). */
+struct loop_task {
+    struct loop_task *next; /* the mailbox's */
+    void (*run)(struct loop_task *task);
+};
+
+/* Zero-initialise, set fire, then loop_timer_set(). */
+struct loop_timer {
+    void (*fire)(struct loop_timer *timer);
+    uint64_t at_us;
+    uint32_t slot; /* the heap's: 0 while not set, else place + 1 */
+};
+
+#define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+
+struct loop *loop_new(void) GW_MUST_CHECK; /* NULL: out of memory or descriptors */
+void loop_free(struct loop *loop);         /* must not be running; runs tasks still in the mailbox and deferred frees first */
+
+struct event_base *loop_base(struct loop *loop); /* for edge/, to add descriptor events */
+
+/* Runs turns until loop_stop(); the turn in which it is seen is finished first. */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop); /* any thread, and async-signal-safe */
+
+/* CLOCK_MONOTONIC, microseconds. */
+uint64_t loop_now_us(void);
+
+/*
+ * Runs task->run() on the loop's thread, in the order of posting per poster. Any thread. Never
+ * allocates and never fails: the task is the caller's memory, and is the caller's again once run()
+ * has been entered. A task may be posted once at a time. A post from the loop's own thread runs later
+ * in the same turn, or in the next one if posted by a task (so tasks cannot starve descriptors).
+ */
+void loop_post(struct loop *loop, struct loop_task *task);
+
+/*
+ * Sets or moves a timer; fires once, at or after at_us, on the loop's thread. Must not fail for a lack
+ * of memory after loop_timer_reserve(): GW_E_NO_MEMORY only when the heap has to grow and cannot.
+ */
+GW_MUST_CHECK enum gw_status loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_us);
+void loop_timer_cancel(struct loop *loop, struct loop_timer *timer); /* harmless when not set */
+static inline bool loop_timer_is_set(const struct loop_timer *timer) { return timer->slot != 0; }
+
+/* Calls free_fn(thing) at the end of this turn. Intrusive: thing starts with or contains `node`. */
+struct loop_deferred {
+    struct loop_deferred *next;
+    void (*free_fn)(struct loop_deferred *node);
+};
+void loop_defer_free(struct loop *loop, struct loop_deferred *node);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * metrics: counters, gauges and histograms, and their Prometheus text.
+ *
+ * A family is a row of METRICS_TABLE. Code asks once, at set-up, for a series of a family with its
+ * labels and keeps the pointer; each asker gets an instance of its own (so that a shard writes without
+ * sharing a cache line), and instances with equal labels are summed when rendered.
+ * One thread writes an instance, any thread may render.
+ */
+#ifndef XEBEC_SUPPORT_METRICS_H
+#define XEBEC_SUPPORT_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "support/buf.h"
+#include "support/err.h"
+
+/*    id                          type       name                                    unit of le / help */
+#define METRICS_TABLE(X)                                                                                                      \
+    X(METRIC_REQUESTS,            COUNTER,   "xebec_requests_total",                 "Requests answered, by endpoint, version and outcome (a cause, or ok).") \
+    X(METRIC_REQUEST_SECONDS,     SECONDS,   "xebec_request_seconds",                "From the first byte of a request to its reply, by endpoint.") \
+    X(METRIC_REQUESTS_OPEN,       GAUGE,     "xebec_requests_open",                  "Requests being worked on, by state.") \
+    X(METRIC_ROWS,                COUNTER,   "xebec_rows_total",                     "Rows answered, by version and outcome.") \
+    X(METRIC_QUEUE_SECONDS,       SECONDS,   "xebec_queue_seconds",                  "Time a row waited in its batch queue, by version.") \
+    X(METRIC_QUEUE_ROWS,          GAUGE,     "xebec_queue_rows",                     "Rows waiting in the batch queue, by version.") \
+    X(METRIC_BATCH_ROWS,          ROWS,      "xebec_batch_rows",                     "Rows in a batch, by version.") \
+    X(METRIC_BATCHES,             COUNTER,   "xebec_batches_total",                  "Batches sent, by version and the reason of release.") \
+    X(METRIC_BATCH_LIMIT,         GAUGE,     "xebec_batch_limit_rows",               "Largest batch the policy allows now, by version.") \
+    X(METRIC_RPC_SECONDS,         SECONDS,   "xebec_rpc_seconds",                    "Time of one Predict call, by version.") \
+    X(METRIC_RPCS,                COUNTER,   "xebec_rpcs_total",                     "Predict calls, by version and outcome.") \
+    X(METRIC_RETRIES,             COUNTER,   "xebec_retries_total",                  "Calls sent again to another replica, by version.") \
+    X(METRIC_REPLICAS_UP,         GAUGE,     "xebec_replicas_up",                    "Replicas ready to serve, by version.") \
+    X(METRIC_REPLICAS,            GAUGE,     "xebec_replicas",                       "Replicas configured, by version.") \
+    X(METRIC_CACHE_HITS,          COUNTER,   "xebec_cache_hits_total",               "Rows answered from memory.") \
+    X(METRIC_CACHE_JOINS,         COUNTER,   "xebec_cache_joins_total",              "Rows that joined an identical row in flight.") \
+    X(METRIC_CACHE_MISSES,        COUNTER,   "xebec_cache_misses_total",             "Rows looked up and not found.") \
+    X(METRIC_CACHE_EVICTIONS,     COUNTER,   "xebec_cache_evictions_total",          "Rows evicted to make room.") \
+    X(METRIC_CACHE_BYTES,         GAUGE,     "xebec_cache_bytes",                    "Bytes the cache takes, everything counted.") \
+    X(METRIC_CACHE_ROWS,          GAUGE,     "xebec_cache_rows",                     "Rows in the cache.") \
+    X(METRIC_CONNECTIONS,         GAUGE,     "xebec_connections",                    "Client connections open.") \
+    X(METRIC_CONNECTIONS_TOTAL,   COUNTER,   "xebec_connections_total",              "Client connections accepted.") \
+    X(METRIC_CONNECTIONS_REFUSED, COUNTER,   "xebec_connections_refused_total",      "Client connections closed at the cap.") \
+    X(METRIC_HTTP_ERRORS,         COUNTER,   "xebec_http_errors_total",              "Requests refused before they reached an endpoint, by cause.")
+
+enum metric_id {
+#define X(id, type, name, help) id,
+    METRICS_TABLE(X)
+#undef X
+    METRIC_COUNT
+};
+
+struct metrics; /* the registry; one a process */
+
+/* One writer: relaxed load and store, no locked instruction. Gauges may go down; they read as signed. */
+struct metric {
+    _Atomic uint64_t value;
+};
+static inline void metric_add(struct metric *metric, uint64_t n)
+{
+    atomic_store_explicit(&metric->value,
+                          atomic_load_explicit(&metric->value, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+static inline void metric_sub(struct metric *metric, uint64_t n) { metric_add(metric, 0 - n); }
+static inline void metric_set(struct metric *metric, uint64_t n)
+{
+    atomic_store_explicit(&metric->value, n, memory_order_relaxed);
+}
+
+/*
+ * Bounds are powers of two: SECONDS from 1 us to 67 s (given in microseconds, rendered in seconds),
+ * ROWS from 1 to 65536. Finer buckets inside (4 a power of two) serve histogram_quantile().
+ */
+struct histogram;
+void histogram_observe(struct histogram *histogram, uint64_t value);
+/* The value below which q (0..1) of the observations lie, within 12 %; 0 when there are none. */
+uint64_t histogram_quantile(const struct histogram *histogram, double q);
+
+struct metrics *metrics_new(void) GW_MUST_CHECK;
+void metrics_free(struct metrics *metrics); /* frees every instance too */
+
+/*
+ * A new instance of the series. labels: NULL, or text as Prometheus wants it between the braces
+ * (`endpoint="digits",outcome="ok"`; metrics_label() escapes a value). Any thread. NULL: out of memory.
+ * Owned by the registry until metrics_free().
+ */
+struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *labels) GW_MUST_CHECK;
+struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *labels) GW_MUST_CHECK;
+
+/* name="value" with value escaped, appended to buf; puts a comma before it if buf is not empty. */
+void metrics_label(struct buf *buf, const char *name, const char *value);
+
+/* Prometheus text format 0.0.4: HELP, TYPE, and every series, families in table order. */
+void metrics_render(struct metrics *metrics, struct buf *out);
+
+#endif
