@@ -5,6 +5,7 @@
 #ifndef XEBEC_SUPPORT_ARENA_H
 #define XEBEC_SUPPORT_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "support/err.h"

@@ -13,10 +13,22 @@ static const struct status_row status_table[GW_STATUS_COUNT] = {
 #undef X
 };
 
-int gw_status_http(enum gw_status status) { return status_table[status].http; }
-int gw_status_grpc(enum gw_status status) { return status_table[status].grpc; }
-const char *gw_status_cause(enum gw_status status) { return status_table[status].cause; }
-const char *gw_status_words(enum gw_status status) { return status_table[status].words; }
+int gw_status_http(enum gw_status status)
+{
+    return status_table[status].http;
+}
+int gw_status_grpc(enum gw_status status)
+{
+    return status_table[status].grpc;
+}
+const char *gw_status_cause(enum gw_status status)
+{
+    return status_table[status].cause;
+}
+const char *gw_status_words(enum gw_status status)
+{
+    return status_table[status].words;
+}
 
 enum gw_status gw_err_set(struct gw_err *err, enum gw_status status, const char *format, ...)
 {

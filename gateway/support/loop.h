@@ -11,6 +11,7 @@
 #define XEBEC_SUPPORT_LOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "support/err.h"
@@ -49,13 +50,13 @@ uint64_t loop_now_us(void);
  * Runs task->run() on the loop's thread, in the order of posting per poster. Any thread. Never
  * allocates and never fails: the task is the caller's memory, and is the caller's again once run()
  * has been entered. A task may be posted once at a time. A post from the loop's own thread runs later
- * in the same turn, or in the next one if posted by a task (so tasks cannot starve descriptors).
+ * in the same turn; tasks that post tasks do so a few rounds a turn, so that they cannot starve descriptors.
  */
 void loop_post(struct loop *loop, struct loop_task *task);
 
 /*
- * Sets or moves a timer; fires once, at or after at_us, on the loop's thread. Must not fail for a lack
- * of memory after loop_timer_reserve(): GW_E_NO_MEMORY only when the heap has to grow and cannot.
+ * Sets or moves a timer; fires once, at or after at_us, on the loop's thread. GW_E_NO_MEMORY when the heap
+ * of timers has to grow and cannot; moving a timer that is set never fails.
  */
 GW_MUST_CHECK enum gw_status loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_us);
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer); /* harmless when not set */

@@ -1,0 +1,251 @@
+/*
+ * metrics: families hold series (a set of labels), series hold instances (one writer each).
+ * The lock guards the lists, which only grow; values are read without it.
+ */
+#include "support/metrics.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum metric_type { COUNTER, GAUGE, SECONDS, ROWS };
+
+static const struct family {
+    const char *name, *help;
+    enum metric_type type;
+} families[METRIC_COUNT] = {
+#define X(id, type, name, help) [id] = {name, help, type},
+    METRICS_TABLE(X)
+#undef X
+};
+
+/*
+ * Bucket i of a histogram holds values in (bound(i - 1), bound(i)]: 4 a power of two, exact up to 4.
+ * POWERS is the largest power of two with a bound of its own; the last bucket takes the rest.
+ */
+enum { STEPS = 4, POWERS = 26, BUCKETS = STEPS + (POWERS - 2) * STEPS + 1 };
+enum { ROWS_POWERS = 16 };
+
+struct histogram {
+    _Atomic uint64_t counts[BUCKETS];
+    _Atomic uint64_t sum;
+};
+
+struct instance {
+    struct instance *next;
+    _Alignas(64) union { /* a cache line of its own: each has another writer */
+        struct metric metric;
+        struct histogram histogram;
+    };
+};
+
+struct series {
+    struct series *next;
+    struct instance *instances;
+    char labels[];
+};
+
+struct metrics {
+    pthread_mutex_t lock;
+    struct series *series[METRIC_COUNT];
+};
+
+struct metrics *metrics_new(void)
+{
+    struct metrics *metrics = calloc(1, sizeof *metrics);
+    if (metrics)
+        pthread_mutex_init(&metrics->lock, NULL);
+    return metrics;
+}
+
+void metrics_free(struct metrics *metrics)
+{
+    if (!metrics)
+        return;
+    for (int id = 0; id < METRIC_COUNT; id++)
+        for (struct series *series = metrics->series[id], *next_series; series; series = next_series) {
+            next_series = series->next;
+            for (struct instance *instance = series->instances, *next; instance; instance = next) {
+                next = instance->next;
+                free(instance);
+            }
+            free(series);
+        }
+    pthread_mutex_destroy(&metrics->lock);
+    free(metrics);
+}
+
+/* The series with these labels, made if need be, at the end of its family. Called with the lock held. */
+static struct series *series_find(struct metrics *metrics, enum metric_id id, const char *labels)
+{
+    struct series **at = &metrics->series[id];
+    while (*at && strcmp((*at)->labels, labels) != 0)
+        at = &(*at)->next;
+    if (!*at) {
+        size_t length = strlen(labels);
+        *at = calloc(1, sizeof **at + length + 1);
+        if (*at)
+            memcpy((*at)->labels, labels, length + 1);
+    }
+    return *at;
+}
+
+static struct instance *instance_new(struct metrics *metrics, enum metric_id id, const char *labels)
+{
+    struct instance *instance = aligned_alloc(_Alignof(struct instance), sizeof *instance);
+    if (!instance)
+        return NULL;
+    memset(instance, 0, sizeof *instance);
+    pthread_mutex_lock(&metrics->lock);
+    struct series *series = series_find(metrics, id, labels ? labels : "");
+    if (series) {
+        instance->next = series->instances;
+        series->instances = instance;
+    }
+    pthread_mutex_unlock(&metrics->lock);
+    if (!series)
+        free(instance);
+    return series ? instance : NULL;
+}
+
+struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *labels)
+{
+    struct instance *instance = instance_new(metrics, id, labels);
+    return instance ? &instance->metric : NULL;
+}
+
+struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *labels)
+{
+    struct instance *instance = instance_new(metrics, id, labels);
+    return instance ? &instance->histogram : NULL;
+}
+
+/* --- histograms ----------------------------------------------------------------------------------- */
+
+static uint32_t bucket_of(uint64_t value)
+{
+    if (value <= STEPS)
+        return value ? (uint32_t)value - 1 : 0;
+    uint64_t below = value - 1; /* so that a bound belongs to the bucket it closes */
+    uint32_t power = 63 - (uint32_t)__builtin_clzll(below);
+    if (power >= POWERS)
+        return BUCKETS - 1;
+    uint32_t step = (uint32_t)(below >> (power - 2)) & (STEPS - 1);
+    return STEPS + (power - 2) * STEPS + step;
+}
+
+static uint64_t bucket_bound(uint32_t bucket)
+{
+    if (bucket < STEPS)
+        return bucket + 1;
+    uint32_t power = (bucket - STEPS) / STEPS + 2, step = (bucket - STEPS) % STEPS;
+    return ((uint64_t)STEPS + step + 1) << (power - 2);
+}
+
+static void bump(_Atomic uint64_t *cell, uint64_t n)
+{
+    atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+void histogram_observe(struct histogram *histogram, uint64_t value)
+{
+    bump(&histogram->counts[bucket_of(value)], 1);
+    bump(&histogram->sum, value);
+}
+
+uint64_t histogram_quantile(const struct histogram *histogram, double q)
+{
+    uint64_t counts[BUCKETS], total = 0, seen = 0;
+    for (uint32_t i = 0; i < BUCKETS; i++)
+        total += counts[i] = atomic_load_explicit(&histogram->counts[i], memory_order_relaxed);
+    for (uint32_t i = 0; i < BUCKETS && total; i++) {
+        seen += counts[i];
+        if ((double)seen >= q * (double)total && seen) {
+            uint64_t low = i ? bucket_bound(i - 1) : 0;
+            return i < STEPS ? bucket_bound(i) : low + (bucket_bound(i) - low) / 2;
+        }
+    }
+    return total ? bucket_bound(BUCKETS - 1) : 0;
+}
+
+/* --- text ----------------------------------------------------------------------------------------- */
+
+void metrics_label(struct buf *buf, const char *name, const char *value)
+{
+    buf_printf(buf, "%s%s=\"", buf->length ? "," : "", name);
+    for (; *value; value++) {
+        if (*value == '\n')
+            buf_text(buf, "\\n");
+        else if (*value == '"' || *value == '\\')
+            buf_printf(buf, "\\%c", *value);
+        else
+            buf_append(buf, value, 1);
+    }
+    buf_text(buf, "\"");
+}
+
+static void render_value(struct buf *out, const char *name, const struct series *series, bool is_signed)
+{
+    uint64_t sum = 0;
+    for (const struct instance *instance = series->instances; instance; instance = instance->next)
+        sum += atomic_load_explicit(&instance->metric.value, memory_order_relaxed);
+    buf_printf(out, series->labels[0] ? "%s{%s} " : "%s%s ", name, series->labels);
+    if (is_signed)
+        buf_printf(out, "%lld\n", (long long)sum);
+    else
+        buf_printf(out, "%llu\n", (unsigned long long)sum);
+}
+
+static void render_bucket(struct buf *out, const char *name, const char *labels, const char *bound,
+                          uint64_t count)
+{
+    buf_printf(out, "%s_bucket{%s%sle=\"%s\"} %llu\n", name, labels, labels[0] ? "," : "", bound,
+               (unsigned long long)count);
+}
+
+static void render_histogram(struct buf *out, const struct family *family, const struct series *series)
+{
+    uint64_t counts[BUCKETS] = {0}, sum = 0, seen = 0;
+    for (const struct instance *instance = series->instances; instance; instance = instance->next) {
+        for (uint32_t i = 0; i < BUCKETS; i++)
+            counts[i] += atomic_load_explicit(&instance->histogram.counts[i], memory_order_relaxed);
+        sum += atomic_load_explicit(&instance->histogram.sum, memory_order_relaxed);
+    }
+    double unit = family->type == SECONDS ? 1e-6 : 1;
+    uint32_t powers = family->type == SECONDS ? POWERS : ROWS_POWERS;
+    for (uint32_t i = 0, power = 0; i < BUCKETS; i++) {
+        seen += counts[i];
+        if (power > powers || i == BUCKETS - 1 || bucket_bound(i) != (uint64_t)1 << power)
+            continue;
+        char bound[32];
+        snprintf(bound, sizeof bound, "%.9g", (double)((uint64_t)1 << power++) * unit);
+        render_bucket(out, family->name, series->labels, bound, seen);
+    }
+    render_bucket(out, family->name, series->labels, "+Inf", seen);
+    const char *open = series->labels[0] ? "{" : "", *close = series->labels[0] ? "}" : "";
+    buf_printf(out, "%s_sum%s%s%s %.9g\n", family->name, open, series->labels, close, (double)sum * unit);
+    buf_printf(out, "%s_count%s%s%s %llu\n", family->name, open, series->labels, close,
+               (unsigned long long)seen);
+}
+
+void metrics_render(struct metrics *metrics, struct buf *out)
+{
+    static const char *const types[] = {"counter", "gauge", "histogram", "histogram"};
+    pthread_mutex_lock(&metrics->lock);
+    for (int id = 0; id < METRIC_COUNT; id++) {
+        const struct family *family = &families[id];
+        if (!metrics->series[id])
+            continue;
+        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name,
+                   types[family->type]);
+        for (const struct series *series = metrics->series[id]; series; series = series->next) {
+            if (family->type == SECONDS || family->type == ROWS)
+                render_histogram(out, family, series);
+            else
+                render_value(out, family->name, series, family->type == GAUGE);
+        }
+    }
+    pthread_mutex_unlock(&metrics->lock);
+}
