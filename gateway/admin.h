@@ -10,6 +10,7 @@
 
 struct admin;
 struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct gw_err *err) GW_MUST_CHECK;
+uint16_t admin_port(const struct admin *admin);
 void admin_drain(struct admin *admin); /* ready answers 503 from now on */
 void admin_free(struct admin *admin);
 

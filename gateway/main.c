@@ -1,2 +1,284 @@
-/* xebec: a model-serving gateway. */
-int main(void) { return 0; }
+/* main: argv, signals, start and drain; nothing else. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "admin.h"
+#include "config.h"
+#include "shard.h"
+#include "support/log.h"
+#include "support/loop.h"
+
+/* --- what people see ------------------------------------------------------------------------------------ */
+
+static const char usage[] = "xebec " XEBEC_VERSION ", a model-serving gateway\n"
+                            "\n"
+                            "  xebec serve --config FILE   serve predictions until SIGTERM or Ctrl-C\n"
+                            "  xebec check --config FILE   report every problem of a configuration\n"
+                            "  xebec version               print the version\n"
+                            "\n"
+                            "xebec COMMAND --help tells more.\n";
+
+static const char serve_help[] =
+    "usage: xebec serve --config FILE\n"
+    "\n"
+    "Serves predictions as FILE says, in the foreground; the log goes to standard error, one JSON object a "
+    "line.\n"
+    "SIGTERM or Ctrl-C drains: accepting stops, requests in flight are finished within timeouts.drain, and "
+    "the\n"
+    "exit status is 0. A second signal stops at once.\n"
+    "\n"
+    "exit status: 0 drained, 1 could not start or requests were cut off, 2 wrong usage or configuration\n";
+
+static const char check_help[] =
+    "usage: xebec check --config FILE\n"
+    "       xebec check --keys\n"
+    "\n"
+    "Reports every problem of a configuration as FILE:LINE:COLUMN: what is wrong, and the fix.\n"
+    "--keys lists every key: path, type, default and meaning, separated by tabs.\n"
+    "\n"
+    "exit status: 0 no problem, 2 problems or wrong usage\n";
+
+static const char version_help[] = "usage: xebec version\n\nPrints the version.\n";
+
+enum { EXIT_USAGE = 2 };
+
+static int fail_usage(const char *command, const char *what, const char *which)
+{
+    fprintf(stderr, "xebec%s%s: %s%s; try: xebec%s%s --help\n", command[0] ? " " : "", command, what, which,
+            command[0] ? " " : "", command);
+    return EXIT_USAGE;
+}
+
+static struct config *load(const char *path)
+{
+    struct config_problems problems = {0};
+    struct config *config = config_load(path, &problems);
+    for (uint32_t i = 0; i < problems.count; i++) {
+        const struct config_problem *problem = &problems.list[i];
+        if (problem->line)
+            fprintf(stderr, "%s:%u:%u: %s\n", path, problem->line, problem->column, problem->what);
+        else
+            fprintf(stderr, "%s: %s\n", path, problem->what);
+    }
+    config_problems_clear(&problems);
+    return config;
+}
+
+/* --- check -------------------------------------------------------------------------------------------------
+ */
+
+static int print_keys(void)
+{
+    struct buf keys = {0};
+    config_print_keys(&keys);
+    fwrite(keys.bytes, 1, keys.length, stdout);
+    bool ok = !keys.failed && fflush(stdout) == 0;
+    buf_clear(&keys);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int check(const char *path)
+{
+    struct config *config = load(path);
+    if (!config)
+        return EXIT_USAGE;
+    printf("%s: ok: %u model%s, %u version%s, %u endpoint%s\n", path, config->n_models,
+           config->n_models == 1 ? "" : "s", config->n_versions, config->n_versions == 1 ? "" : "s",
+           config->n_endpoints, config->n_endpoints == 1 ? "" : "s");
+    config_unref(config);
+    return EXIT_SUCCESS;
+}
+
+/* --- serve: signals
+ * ------------------------------------------------------------------------------------------ */
+
+static struct loop *volatile signalled_loop; /* a handler has no other way to its owner */
+
+static void on_stop_signal(int number)
+{
+    int saved = errno;
+    (void)number;
+    if (signalled_loop)
+        loop_stop(signalled_loop);
+    errno = saved;
+}
+
+/* Stop signals reach this thread only: the others inherit the mask that blocks them. */
+static void block_stop_signals(int how)
+{
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    sigaddset(&stop, SIGINT);
+    pthread_sigmask(how, &stop, NULL);
+}
+
+static void catch_signals(struct loop *loop)
+{
+    struct sigaction stop = {.sa_handler = on_stop_signal}, ignore = {.sa_handler = SIG_IGN};
+    signalled_loop = loop;
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGHUP, &ignore, NULL);
+}
+
+/* --- serve
+ * --------------------------------------------------------------------------------------------------- */
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static int open_access_log(const char *path)
+{
+    if (!path)
+        return -1;
+    return strcmp(path, "stdout") == 0 ? dup(STDOUT_FILENO)
+                                       : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+}
+
+struct drain {
+    struct loop_task done; /* posted when the last shard has finished */
+    struct loop *loop;
+    bool finished;
+};
+
+static void drain_finished(struct loop_task *task)
+{
+    struct drain *drain = container_of(task, struct drain, done);
+    drain->finished = true;
+    loop_stop(drain->loop);
+}
+
+/* Until a signal; then until everything is answered, time is up, or another signal. */
+static bool serve_until_drained(struct loop *loop, struct gateway *gateway, struct admin *admin)
+{
+    struct drain drain = {.done = {.run = drain_finished}, .loop = loop};
+    loop_run(loop);
+    log_info("draining", LOG_INT("drain_us", gateway_config(gateway)->timeouts.drain_us));
+    admin_drain(admin);
+    gateway_drain(gateway, loop, &drain.done);
+    loop_run(loop);
+    bool finished = drain.finished;
+    admin_free(admin);
+    bool clean = gateway_stop(gateway) && finished;
+    loop_flush(loop); /* `drain` may still lie in its mailbox */
+    log_info("stopped", LOG_BOOL("clean", clean));
+    return clean;
+}
+
+static int serve_config(struct config *config, struct loop *loop, struct metrics *metrics)
+{
+    struct gw_err err;
+    int access_log = open_access_log(config->access_log);
+    if (config->access_log && access_log < 0) {
+        fprintf(stderr, "xebec: cannot open the access log %s: %s\n", config->access_log, strerror(errno));
+        return EXIT_FAILURE;
+    }
+    block_stop_signals(SIG_BLOCK);
+    struct gateway *gateway = gateway_start(config, metrics, access_log, &err);
+    block_stop_signals(SIG_UNBLOCK);
+    struct admin *admin = gateway ? admin_new(loop, gateway, &err) : NULL;
+    bool clean = false;
+    if (admin) {
+        log_info("serving", LOG_TEXT("version", XEBEC_VERSION), LOG_TEXT("listen", config->listen.text),
+                 LOG_INT("port", gateway_port(gateway)), LOG_TEXT("admin", config->admin.text),
+                 LOG_INT("admin_port", admin_port(admin)), LOG_INT("shards", config->shards));
+        clean = serve_until_drained(loop, gateway, admin);
+    } else {
+        fprintf(stderr, "xebec: %s\n", err.what);
+        if (gateway)
+            gateway_stop(gateway);
+    }
+    if (access_log >= 0)
+        close(access_log);
+    return clean ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int serve(const char *path)
+{
+    struct config *config = load(path);
+    if (!config)
+        return EXIT_USAGE;
+    log_open(STDERR_FILENO, config->log_level);
+    raise_descriptor_limit();
+    struct loop *loop = loop_new();
+    struct metrics *metrics = metrics_new();
+    int status = EXIT_FAILURE;
+    if (loop && metrics && sodium_init() >= 0) {
+        catch_signals(loop);
+        status = serve_config(config, loop, metrics);
+        signalled_loop = NULL;
+    } else {
+        fprintf(stderr, "xebec: out of memory, descriptors or randomness while starting\n");
+    }
+    loop_free(loop);
+    metrics_free(metrics);
+    config_unref(config);
+    return status;
+}
+
+/* --- argv
+ * ------------------------------------------------------------------------------------------------------ */
+
+static bool is_help(const char *word)
+{
+    return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
+/* The commands that take --config FILE; check takes --keys instead, too. */
+static int with_config(int argc, char **argv, const char *help, int (*run)(const char *path))
+{
+    const char *command = argv[1], *path = NULL;
+    for (int i = 2; i < argc; i++) {
+        if (is_help(argv[i])) {
+            fputs(help, stdout);
+            return EXIT_SUCCESS;
+        }
+        if (run == check && !strcmp(argv[i], "--keys") && argc == 3)
+            return print_keys();
+        if (!strncmp(argv[i], "--config=", 9))
+            path = argv[i] + 9;
+        else if (!strcmp(argv[i], "--config") && i + 1 < argc)
+            path = argv[++i];
+        else
+            return fail_usage(command, "cannot make sense of ", argv[i]);
+    }
+    return path ? run(path) : fail_usage(command, "--config FILE is needed", "");
+}
+
+int main(int argc, char **argv)
+{
+    const char *command = argc > 1 ? argv[1] : "";
+    if (!strcmp(command, "serve"))
+        return with_config(argc, argv, serve_help, serve);
+    if (!strcmp(command, "check"))
+        return with_config(argc, argv, check_help, check);
+    if (!strcmp(command, "version") || !strcmp(command, "--version")) {
+        bool help = argc > 2 && is_help(argv[2]);
+        fputs(help ? version_help : "xebec " XEBEC_VERSION "\n", stdout);
+        return EXIT_SUCCESS;
+    }
+    if (is_help(command)) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (!command[0])
+        fputs(usage, stderr);
+    return command[0] ? fail_usage("", "no such command: ", command) : EXIT_USAGE;
+}

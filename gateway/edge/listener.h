@@ -16,7 +16,7 @@ struct listener;
 
 struct edge_setup {
     struct loop *loop;
-    struct metrics *metrics;
+    struct metrics *metrics;                /* NULL: not counted (the operators' listener) */
     const struct config_address *address;
     const struct config_limits *limits;     /* connections and held_bytes: this listener's share, already divided */
     const struct config_timeouts *timeouts;

@@ -39,11 +39,13 @@ struct cache_key {
 struct cache *cache_new(size_t bytes, struct metrics *metrics) GW_MUST_CHECK;
 void cache_free(struct cache *cache); /* nobody may be waiting */
 
+/* What this cache's keys are made with: random, drawn by cache_new(). */
+const uint8_t *cache_secret(const struct cache *cache);
 /*
  * The part of the key that all rows of a request share: version, model digest, and the names, datatypes and
  * trailing shapes of its inputs, wanted outputs, parameters. Lengths are hashed too: no two contexts read alike.
  */
-struct cache_key cache_context_key(const struct cache *cache, const char *version, const uint64_t digest[2],
+struct cache_key cache_context_key(const uint8_t secret[16], const char *version, const uint64_t digest[2],
                                    const struct tensor *inputs, uint32_t n_inputs,
                                    const char *const *outputs, uint32_t n_outputs,
                                    const uint8_t *parameters, size_t parameters_bytes);
@@ -78,8 +80,5 @@ void cache_abandon(struct cache *cache, struct cache_key key);                  
 
 /* A waiter that no longer wants the row. True: it is unlinked and will not be woken. False: woken() is on its way. */
 bool cache_leave(struct cache *cache, struct cache_key key, struct cache_waiter *waiter);
-
-/* Whether anyone waits for this key: a leader that is cancelled computes on for them. */
-bool cache_awaited(struct cache *cache, struct cache_key key);
 
 #endif

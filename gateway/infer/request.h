@@ -52,14 +52,21 @@ struct dialect {
     void (*encode)(struct request *request);
 };
 
+/*
+ * row states:   NEW -> DONE                               found in the cache
+ *               NEW -> WAITING -> DONE                    an identical row in flight was answered
+ *                      WAITING -> NEW                     ... or given up: look it up again
+ *               NEW -> MISSING -> AWAY -> DONE            computed
+ *                      MISSING -> DONE                    its time was up before it could be sent
+ */
+enum row_state { ROW_NEW, ROW_WAITING, ROW_MISSING, ROW_AWAY, ROW_DONE };
+
 struct row {
     struct row_outcome outcome;
     struct cache_key key;
-    struct cache_waiter waiter;
-    struct request *request;
-    enum { ROW_NEW, ROW_WAITING, ROW_MISSING, ROW_AWAY, ROW_DONE } state;
+    struct row_waiter *waiter; /* while WAITING */
+    enum row_state state;
     bool leads;                /* owes the cache a fill, fail or abandon */
-    bool cached;               /* the answer came from the cache */
 };
 
 /* What all requests of one shard share. */
@@ -69,11 +76,12 @@ struct infer {
     struct version *const *versions;  /* by config_version.index; at their home shards */
     struct cache *cache;              /* NULL: off */
     struct json_reader *json;
-    struct infer_metrics *metrics;    /* request.c's */
+    struct infer_metrics *metrics;    /* infer/request_metrics.c's */
+    uint8_t secret[16];               /* of the hash that tells kinds of rows apart */
     uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
     uint32_t open;                    /* requests not yet freed */
-    bool draining;
 };
+/* shard: 0 .. config->shards - 1. GW_E_NO_MEMORY; then infer_clear() is still owed. */
 GW_MUST_CHECK enum gw_status infer_init(struct infer *infer, struct loop *loop, struct metrics *metrics,
                                         const struct config *config, struct version *const *versions,
                                         struct cache *cache, uint32_t shard);
@@ -100,33 +108,36 @@ struct request {
 
     const struct config_version *version;   /* the one that answers; NULL before ROUTING is done */
     struct row *rows;
-    uint32_t rows_open;                     /* without an outcome */
-    struct job *job;                        /* NULL: nothing was ever missing */
+    uint32_t rows_open;                     /* not DONE */
+    uint32_t rows_missing;                  /* MISSING: to go with the next job */
+    struct job *job;                        /* the one that is away; NULL when none is */
+    struct row_waiter *spare_waiter;
+    struct cache_key context;               /* of its rows' cache keys */
+    uint64_t digest[2];                     /* of the model that the context is about */
+    bool use_cache;
+    enum gw_status ending;                  /* GW_E_DEADLINE or GW_E_CANCELLED once time is up; else GW_OK */
 
     enum gw_status status;
     struct gw_err err;                      /* of the whole request, when status is an error */
     struct buf reply;                       /* what encode wrote */
 
-    void (*done)(struct request *request);  /* the edge's: reply is ready; or the cancelled request may be freed */
+    void (*done)(struct request *request);  /* the edge's: reply is ready; or a cancelled one (ending GW_E_CANCELLED) may be freed */
     void *client;
-    bool cancelled;
-
     struct loop_timer slo_timer;
-    uint64_t started_us;
-    bool missing_again;                     /* woken rows must be looked up again */
 };
 
-/* NULL: out of memory. The request lies in `arena`, which must outlive it. done runs exactly once, never inside request_start(). */
+/* NULL: out of memory. The request lies in `arena`, which must outlive it. done runs exactly once, perhaps inside request_start(). */
 struct request *request_new(struct infer *infer, const struct config_endpoint *endpoint, const struct dialect *dialect,
                             struct arena *arena, uint64_t received_us, void (*done)(struct request *), void *client) GW_MUST_CHECK;
 void request_start(struct request *request, const char *body, size_t length);
-/* The client went away: rows are cancelled; done still runs, later, with request->cancelled set. */
+/* The client went away: rows are cancelled; done still runs, perhaps inside, with request->ending GW_E_CANCELLED. Harmless after done. */
 void request_cancel(struct request *request);
 /* After done: drops references to answers; the memory goes with the arena. */
 void request_free(struct request *request);
 
-/* The default answer where one is configured and the row failed; and what the row's outcome is to the client. */
-bool request_row_defaulted(const struct request *request, uint32_t row);
+/* For encode: how a row ended, and whether its failure is answered with the endpoint's default. */
 const struct row_outcome *request_row_outcome(const struct request *request, uint32_t row);
+bool request_row_defaulted(const struct request *request, uint32_t row);
+const char *request_state_name(enum request_state state);
 
 #endif

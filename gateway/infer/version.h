@@ -7,7 +7,8 @@
  *                                            every row has an outcome, or was recalled
  *   job->home(job)      <---- loop_post ----- the job comes home
  *
- * job states:   AT_HOME -> AWAY -> AT_HOME    (as its request's shard sees it)
+ * A batch in flight points at the jobs it holds rows of; a recalled job is struck out of it, and its rows'
+ * results, when they come, are dropped.
  */
 #ifndef XEBEC_INFER_VERSION_H
 #define XEBEC_INFER_VERSION_H
@@ -37,7 +38,7 @@ struct job {
     struct loop_task task;           /* crosses with it */
     struct loop_task recall_task;
     struct loop *loop;               /* where it comes home to */
-    void (*home)(struct job *job);   /* every row has an outcome; the job is the request's again */
+    void (*home)(struct job *job);   /* runs once: every row has an outcome, the job is the request's again */
     struct version *version;
     struct batch_entry entry;        /* kind, deadline and n_rows set by the request */
     const struct tensor *inputs;     /* borrowed; not changed while away */
@@ -52,10 +53,12 @@ struct job {
 
     /* the home shard's */
     uint32_t unanswered;             /* rows without an outcome */
-    struct batch_run *runs;          /* batches in flight that hold rows of it */
-    bool away;                       /* false once sent home */
+    uint32_t in_flight;              /* of them, rows in batches that are at replicas */
+    bool away;                       /* false once it was sent home */
     /* the request's */
-    bool recalled, recall_acked;
+    void *client;
+    bool recalled;
+    enum gw_status recall_status;
 };
 
 struct version_setup {
@@ -68,13 +71,14 @@ struct version *version_new(const struct version_setup *setup) GW_MUST_CHECK; /*
 /* Home thread. Jobs still here come home with GW_E_DRAINING. */
 void version_free(struct version *version);
 
-/* Any thread. */
+/* Any thread. home() never runs inside it. */
 void version_submit(struct version *version, struct job *job);
 /*
  * The request wants its job back now: deadline passed, or client gone. Rows without an outcome get
- * `status`. job->home() still runs, once; job->recalled is set, and the job's memory must stay until recall_acked too.
+ * `status`. On the thread of the request, while the job is out, at most once. home() then runs only when the recall has
+ * been to the home shard and back, so that nothing there still points at the job.
  */
-void version_recall(struct version *version, struct job *job, enum gw_status status);
+void version_recall(struct job *job, enum gw_status status);
 
 /* Any thread. */
 bool version_digest(const struct version *version, uint64_t digest[2]);

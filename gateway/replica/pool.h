@@ -62,7 +62,7 @@ uint32_t pool_max_rows(const struct pool *pool);   /* the smallest max_rows of r
 bool pool_digest(const struct pool *pool, uint64_t digest[2]);
 
 struct pool_call {
-    struct predict_input input; /* set by the caller, borrowed until done */
+    struct predict_input input; /* set by the caller; read inside pool_predict() only */
     uint64_t deadline_us;
     /*
      * Runs exactly once, on the loop, never inside pool_predict(). result is NULL unless status is

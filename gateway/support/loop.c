@@ -285,15 +285,24 @@ void loop_stop(struct loop *loop)
     loop_wake(loop);
 }
 
-void loop_free(struct loop *loop)
+bool loop_flush(struct loop *loop)
 {
     struct loop *outer = current;
+    bool any = false;
+    current = loop;
+    while (loop_run_tasks(loop) || loop->deferred) {
+        loop_run_deferred(loop);
+        any = true;
+    }
+    current = outer;
+    return any;
+}
+
+void loop_free(struct loop *loop)
+{
     if (!loop)
         return;
-    current = loop;
-    while (loop_run_tasks(loop) || loop->deferred)
-        loop_run_deferred(loop);
-    current = outer;
+    loop_flush(loop);
     if (loop->wake_event)
         event_free(loop->wake_event);
     if (loop->timer_event)

@@ -35,13 +35,16 @@ struct loop_timer {
 #define container_of(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
 
 struct loop *loop_new(void) GW_MUST_CHECK; /* NULL: out of memory or descriptors */
-void loop_free(struct loop *loop);         /* must not be running; runs tasks still in the mailbox and deferred frees first */
+void loop_free(struct loop *loop);         /* must not be running; flushes it first */
 
 struct event_base *loop_base(struct loop *loop); /* for edge/, to add descriptor events */
 
 /* Runs turns until loop_stop(); the turn in which it is seen is finished first. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* any thread, and async-signal-safe */
+
+/* Runs tasks and deferred frees until there are none. For taking down what a stopped loop carried; any thread. False: there were none. */
+bool loop_flush(struct loop *loop);
 
 /* CLOCK_MONOTONIC, microseconds. */
 uint64_t loop_now_us(void);

@@ -1,0 +1,508 @@
+/* request: the steps that request.h draws, in that order; then what interrupts them. */
+#include "infer/request.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "infer/request_metrics.h"
+#include "infer/route.h"
+
+/* A place in the cache's line for somebody else's answer. */
+struct row_waiter {
+    struct cache_waiter cache;
+    struct request *request;
+    uint32_t row;
+};
+
+static void row_look_up(struct request *request, uint32_t index, uint64_t now_us);
+static void request_go_on(struct request *request);
+static void request_end(struct request *request, enum gw_status status);
+
+/* --- the shard's part ---------------------------------------------------------------------------------- */
+
+enum gw_status infer_init(struct infer *infer, struct loop *loop, struct metrics *metrics,
+                          const struct config *config, struct version *const *versions, struct cache *cache,
+                          uint32_t shard)
+{
+    *infer = (struct infer){.loop = loop,
+                            .config = config,
+                            .versions = versions,
+                            .cache = cache,
+                            .next_id = shard + 1,
+                            .id_step = config->shards};
+    randombytes_buf(infer->secret, sizeof infer->secret);
+    infer->json = json_reader_new();
+    infer->metrics = infer_metrics_new(metrics, config);
+    return infer->json && infer->metrics ? GW_OK : GW_E_NO_MEMORY;
+}
+
+void infer_clear(struct infer *infer)
+{
+    json_reader_free(infer->json);
+    infer_metrics_free(infer->metrics);
+    *infer = (struct infer){0};
+}
+
+/* --- state --------------------------------------------------------------------------------------------- */
+
+const char *request_state_name(enum request_state state)
+{
+    static const char *const names[REQUEST_STATE_COUNT] = {"decoding", "routing",  "cache_wait",
+                                                           "away",     "replying", "done"};
+    return names[state];
+}
+
+/* The only place that changes a request's state. */
+static void request_enter(struct request *request, enum request_state next)
+{
+#define TO(state) (1u << REQUEST_##state)
+    static const unsigned legal[REQUEST_STATE_COUNT] = {
+        [REQUEST_DECODING] = TO(ROUTING) | TO(REPLYING),
+        [REQUEST_ROUTING] = TO(CACHE_WAIT) | TO(REPLYING),
+        [REQUEST_CACHE_WAIT] = TO(AWAY) | TO(REPLYING),
+        [REQUEST_AWAY] = TO(CACHE_WAIT),
+        [REQUEST_REPLYING] = TO(DONE),
+        [REQUEST_DONE] = 0,
+    };
+#undef TO
+    if (!(legal[request->state] & (1u << next)))
+        abort(); /* a bug of ours, nothing that comes from outside */
+    infer_metrics_move(request->infer->metrics, request->state, next);
+    request->state = next;
+}
+
+/* --- the end: outcomes become one status, and bytes ----------------------------------------------------- */
+
+const struct row_outcome *request_row_outcome(const struct request *request, uint32_t row)
+{
+    return &request->rows[row].outcome;
+}
+
+bool request_row_defaulted(const struct request *request, uint32_t row)
+{
+    enum gw_status status = request->rows[row].outcome.status;
+    return request->endpoint->n_defaults && status != GW_OK && status != GW_E_INVALID &&
+           status != GW_E_CANCELLED;
+}
+
+/* GW_OK when every row has an answer; the rows' status when all failed alike or there is one; else
+ * GW_PARTIAL. */
+static void request_judge(struct request *request)
+{
+    uint32_t failed = 0;
+    const struct row_outcome *first = NULL;
+    bool alike = true;
+    for (uint32_t i = 0; i < request->n_rows; i++) {
+        const struct row_outcome *outcome = &request->rows[i].outcome;
+        if (outcome->status == GW_OK || request_row_defaulted(request, i))
+            continue;
+        failed++;
+        first = first ? first : outcome;
+        alike = alike && outcome->status == first->status;
+    }
+    if (failed && failed == request->n_rows && alike)
+        gw_err_set(&request->err, request->status = first->status, "%s",
+                   first->message ? first->message : gw_status_words(first->status));
+    else if (failed)
+        request->status = GW_PARTIAL;
+}
+
+static void request_reply(struct request *request)
+{
+    struct infer *infer = request->infer;
+    loop_timer_cancel(infer->loop, &request->slo_timer);
+    request_enter(request, REQUEST_REPLYING);
+    if (request->rows)
+        request_judge(request);
+    if (request->ending == GW_E_CANCELLED)
+        request->status = GW_E_CANCELLED; /* nobody reads what encode would write */
+    else
+        request->dialect->encode(request);
+    infer_metrics_end(infer->metrics, request, loop_now_us());
+    request_enter(request, REQUEST_DONE);
+    request->done(request);
+}
+
+/* The whole request ends with an error, before it has rows. */
+static void request_fail(struct request *request, enum gw_status status)
+{
+    if (!request->err.what[0] || request->err.status != status)
+        gw_err_set(&request->err, status, "%s", gw_status_words(status));
+    request->status = status;
+    request->rows = NULL;
+    request_reply(request);
+}
+
+static void row_end(struct request *request, struct row *row, struct row_outcome outcome)
+{
+    row->outcome = outcome;
+    row->state = ROW_DONE;
+    request->rows_open--;
+}
+
+static void row_end_failed(struct request *request, struct row *row, enum gw_status status)
+{
+    row_end(request, row, (struct row_outcome){.status = status, .message = gw_status_words(status)});
+}
+
+/* --- CACHE_WAIT: looking rows up, and being woken ---------------------------------------------------------
+ */
+
+static struct row_waiter *waiter_get(struct request *request)
+{
+    struct row_waiter *waiter = request->spare_waiter;
+    request->spare_waiter = NULL;
+    return waiter ? waiter : arena_zalloc(request->arena, sizeof *waiter);
+}
+
+static void row_woken(struct cache_waiter *cache_waiter)
+{
+    struct row_waiter *waiter = container_of(cache_waiter, struct row_waiter, cache);
+    struct request *request = waiter->request;
+    struct row *row = &request->rows[waiter->row];
+    row->waiter = NULL;
+    switch (cache_waiter->how) {
+    case CACHE_WOKEN_ANSWER:
+        row_end(request, row, (struct row_outcome){.status = GW_OK, .result = cache_waiter->answer});
+        break;
+    case CACHE_WOKEN_FAILED: /* the waiter lies in the arena, and so its words */
+        row_end(request, row,
+                (struct row_outcome){.status = cache_waiter->err.status, .message = cache_waiter->err.what});
+        break;
+    case CACHE_WOKEN_RETRY:
+        request->spare_waiter = waiter;
+        if (request->ending != GW_OK)
+            row_end_failed(request, row, request->ending);
+        else
+            row_look_up(request, waiter->row, loop_now_us());
+        break;
+    }
+    request_go_on(request);
+}
+
+static void row_missing(struct request *request, struct row *row, bool leads)
+{
+    row->state = ROW_MISSING;
+    row->leads = leads;
+    request->rows_missing++;
+}
+
+static void row_look_up(struct request *request, uint32_t index, uint64_t now_us)
+{
+    struct row *row = &request->rows[index];
+    struct row_waiter *waiter = waiter_get(request);
+    if (!waiter) {
+        row_missing(request, row, false);
+        return;
+    }
+    waiter->cache.loop = request->infer->loop;
+    waiter->cache.woken = row_woken;
+    waiter->request = request;
+    waiter->row = index;
+    row->key = cache_row_key(request->context, request->inputs, request->n_inputs, index);
+    struct predict_result *answer = NULL;
+    enum cache_outcome found = cache_lookup(request->infer->cache, row->key, now_us, &waiter->cache, &answer);
+    if (found == CACHE_JOINED) {
+        row->state = ROW_WAITING;
+        row->waiter = waiter;
+        return;
+    }
+    request->spare_waiter = waiter;
+    if (found == CACHE_HIT)
+        row_end(request, row, (struct row_outcome){.status = GW_OK, .result = answer});
+    else
+        row_missing(request, row, found == CACHE_LEAD);
+}
+
+/* Every row is looked up, or, without a cache, missing. */
+static void request_look_up(struct request *request)
+{
+    uint64_t now_us = request->use_cache ? loop_now_us() : 0;
+    for (uint32_t i = 0; i < request->n_rows; i++) {
+        if (request->use_cache)
+            row_look_up(request, i, now_us);
+        else
+            row_missing(request, &request->rows[i], false);
+    }
+}
+
+/* What the leader of a row owes those who wait for it. */
+static void row_settle(struct request *request, struct row *row, uint64_t now_us)
+{
+    struct cache *cache = request->infer->cache;
+    const struct row_outcome *outcome = &row->outcome;
+    row->leads = false;
+    if (outcome->status == GW_OK) {
+        bool same_model = memcmp(outcome->result->digest, request->digest, sizeof request->digest) == 0;
+        cache_fill(cache, row->key, outcome->result, outcome->row, now_us,
+                   request->version->model->cache_ttl_us, same_model);
+    } else if (outcome->status == GW_E_DEADLINE || outcome->status == GW_E_CANCELLED) {
+        cache_abandon(cache, row->key); /* ours to lose, not theirs */
+    } else {
+        struct gw_err err;
+        gw_err_set(&err, outcome->status, "%s", outcome->message);
+        cache_fail(cache, row->key, &err);
+    }
+}
+
+/* --- AWAY: a job goes to the version's home shard, and comes home ------------------------------------------
+ */
+
+static void job_home(struct job *job)
+{
+    struct request *request = job->client;
+    uint64_t now_us = loop_now_us();
+    request->job = NULL;
+    request_enter(request, REQUEST_CACHE_WAIT);
+    for (uint32_t i = 0; i < job->entry.n_rows; i++) {
+        struct row *row = &request->rows[job->rows[i]];
+        row_end(request, row, job->outcomes[i]);
+        if (row->leads)
+            row_settle(request, row, now_us);
+    }
+    request_go_on(request);
+}
+
+/* Rows that look alike from the outside may share a batch. Without variable shapes, all rows of a version do.
+ */
+static void job_kind(struct request *request, uint64_t kind[2])
+{
+    const struct signature *signature = request->endpoint->signature;
+    bool variable = request->n_outputs || request->parameters_bytes;
+    for (uint32_t i = 0; i < signature->n_inputs && !variable; i++)
+        for (uint32_t d = 1; d < signature->inputs[i].dims; d++)
+            variable = variable || signature->inputs[i].shape[d] == TENSOR_ANY;
+    kind[0] = kind[1] = 0;
+    if (!variable)
+        return;
+    if (!request->use_cache) {
+        static const uint64_t none[2];
+        request->context = cache_context_key(
+            request->infer->secret, request->version->full_name, none, request->inputs, request->n_inputs,
+            request->outputs, request->n_outputs, request->parameters, request->parameters_bytes);
+    }
+    memcpy(kind, request->context.word, sizeof request->context.word);
+}
+
+static struct job *job_new(struct request *request)
+{
+    uint32_t n = request->rows_missing;
+    struct job *job = arena_zalloc(request->arena, sizeof *job);
+    uint32_t *rows = arena_array(request->arena, n, sizeof *rows);
+    struct row_outcome *outcomes = arena_array(request->arena, n, sizeof *outcomes);
+    if (!job || !rows || !outcomes)
+        return NULL;
+    job->loop = request->infer->loop;
+    job->home = job_home;
+    job->client = request;
+    job->entry.deadline_us = request->deadline_us;
+    job->entry.n_rows = n;
+    job_kind(request, job->entry.kind);
+    job->inputs = request->inputs;
+    job->n_inputs = request->n_inputs;
+    job->outputs = request->outputs;
+    job->n_outputs = request->n_outputs;
+    job->parameters = request->parameters;
+    job->parameters_bytes = request->parameters_bytes;
+    job->rows = rows;
+    job->outcomes = outcomes;
+    for (uint32_t i = 0, at = 0; i < request->n_rows; i++)
+        if (request->rows[i].state == ROW_MISSING)
+            rows[at++] = i;
+    return job;
+}
+
+/* Rows that were to be sent and will not be. */
+static void request_end_missing(struct request *request, enum gw_status status)
+{
+    uint64_t now_us = loop_now_us();
+    for (uint32_t i = 0; i < request->n_rows && request->rows_missing; i++) {
+        struct row *row = &request->rows[i];
+        if (row->state != ROW_MISSING)
+            continue;
+        request->rows_missing--;
+        row_end_failed(request, row, status);
+        if (row->leads)
+            row_settle(request, row, now_us);
+    }
+}
+
+static void request_send_missing(struct request *request)
+{
+    struct job *job = job_new(request);
+    if (!job) {
+        request_end_missing(request, GW_E_NO_MEMORY);
+        return;
+    }
+    for (uint32_t i = 0; i < job->entry.n_rows; i++)
+        request->rows[job->rows[i]].state = ROW_AWAY;
+    request->rows_missing = 0;
+    request->job = job;
+    request_enter(request, REQUEST_AWAY);
+    version_submit(request->infer->versions[request->version->index], job);
+}
+
+/* The SLO's clock, started when the request first has to wait. */
+static bool request_start_clock(struct request *request)
+{
+    return loop_timer_is_set(&request->slo_timer) ||
+           loop_timer_set(request->infer->loop, &request->slo_timer, request->deadline_us) == GW_OK;
+}
+
+/* After every change of its rows: send what is missing, wait, or reply. */
+static void request_go_on(struct request *request)
+{
+    if (request->job)
+        return; /* its rows first */
+    if (request->rows_missing) {
+        if (request->ending != GW_OK)
+            request_end_missing(request, request->ending);
+        else if (!request_start_clock(request))
+            request_end_missing(request, GW_E_NO_MEMORY);
+        else
+            request_send_missing(request);
+    }
+    if (!request->rows_open)
+        request_reply(request);
+    else if (request->ending == GW_OK && !request_start_clock(request))
+        request_end(request, GW_E_NO_MEMORY);
+}
+
+/* --- DECODING and ROUTING
+ * ------------------------------------------------------------------------------------ */
+
+/* splitmix64's finalizer (Steele, Lea, Flood, OOPSLA 2014): neighbouring ids fall into unrelated buckets. */
+static uint64_t scatter(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static enum gw_status request_route(struct request *request)
+{
+    const struct config_arm *arm;
+    if (request->asked_version) {
+        arm = route_named(request->endpoint, request->asked_version, request->asked_version_length);
+        if (!arm)
+            return gw_err_set(&request->err, GW_E_INVALID,
+                              "Requested version: %.64s does not exist for model: %s", request->asked_version,
+                              request->endpoint->arms[0].version->model->name);
+    } else {
+        arm = route_pick(request->endpoint, scatter(request->id));
+    }
+    request->version = arm->version;
+    return GW_OK;
+}
+
+static enum gw_status request_make_rows(struct request *request)
+{
+    struct infer *infer = request->infer;
+    const struct config_version *version = request->version;
+    size_t bytes;
+    if (__builtin_mul_overflow((size_t)request->n_rows, sizeof(struct row), &bytes) ||
+        !(request->rows = arena_zalloc(request->arena, bytes)))
+        return GW_E_NO_MEMORY;
+    request->rows_open = request->n_rows;
+    request->use_cache = infer->cache && version->model->cache &&
+                         version_digest(infer->versions[version->index], request->digest);
+    if (request->use_cache)
+        request->context =
+            cache_context_key(cache_secret(infer->cache), version->full_name, request->digest,
+                              request->inputs, request->n_inputs, request->outputs, request->n_outputs,
+                              request->parameters, request->parameters_bytes);
+    return GW_OK;
+}
+
+static void slo_passed(struct loop_timer *timer);
+
+struct request *request_new(struct infer *infer, const struct config_endpoint *endpoint,
+                            const struct dialect *dialect, struct arena *arena, uint64_t received_us,
+                            void (*done)(struct request *), void *client)
+{
+    struct request *request = arena_alloc(arena, sizeof *request);
+    if (!request)
+        return NULL;
+    *request = (struct request){
+        .infer = infer,
+        .arena = arena,
+        .dialect = dialect,
+        .endpoint = endpoint,
+        .state = REQUEST_DECODING,
+        .id = infer->next_id,
+        .received_us = received_us,
+        .deadline_us = received_us + endpoint->slo_us,
+        .done = done,
+        .client = client,
+        .slo_timer = {.fire = slo_passed},
+    };
+    infer->next_id += infer->id_step;
+    infer->open++;
+    infer_metrics_move(infer->metrics, REQUEST_DECODING, REQUEST_DECODING);
+    return request;
+}
+
+void request_start(struct request *request, const char *body, size_t length)
+{
+    enum gw_status status = request->dialect->decode(request, body, length);
+    if (status != GW_OK) {
+        request_fail(request, status);
+        return;
+    }
+    request_enter(request, REQUEST_ROUTING);
+    status = request_route(request);
+    if (status == GW_OK)
+        status = request_make_rows(request);
+    if (status != GW_OK) {
+        request_fail(request, status);
+        return;
+    }
+    request_enter(request, REQUEST_CACHE_WAIT);
+    request_look_up(request);
+    request_go_on(request);
+}
+
+/* --- what interrupts it
+ * ---------------------------------------------------------------------------------------- */
+
+/*
+ * Time is up: rows that wait in the cache's line leave it, those away are recalled. A row that is just being
+ * woken keeps its place until then. Ends the request at once where nothing is under way any more.
+ */
+static void request_end(struct request *request, enum gw_status status)
+{
+    if (request->state == REQUEST_REPLYING || request->state == REQUEST_DONE || request->ending != GW_OK)
+        return;
+    request->ending = status;
+    loop_timer_cancel(request->infer->loop, &request->slo_timer);
+    for (uint32_t i = 0; i < request->n_rows; i++) {
+        struct row *row = &request->rows[i];
+        if (row->state == ROW_WAITING && cache_leave(request->infer->cache, row->key, &row->waiter->cache))
+            row_end_failed(request, row, status);
+    }
+    if (request->job)
+        version_recall(request->job, status);
+    else
+        request_go_on(request);
+}
+
+static void slo_passed(struct loop_timer *timer)
+{
+    request_end(container_of(timer, struct request, slo_timer), GW_E_DEADLINE);
+}
+
+void request_cancel(struct request *request)
+{
+    if (request->ending == GW_E_DEADLINE && request->state != REQUEST_DONE)
+        request->ending = GW_E_CANCELLED; /* its rows are on their way back already */
+    request_end(request, GW_E_CANCELLED);
+}
+
+void request_free(struct request *request)
+{
+    for (uint32_t i = 0; request->rows && i < request->n_rows; i++)
+        predict_result_unref(request->rows[i].outcome.result);
+    buf_clear(&request->reply);
+    request->infer->open--;
+}

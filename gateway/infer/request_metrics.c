@@ -1,0 +1,143 @@
+/* request_metrics: tables of series, indexed by what the configuration numbers: endpoints, versions,
+ * outcomes. */
+#include "infer/request_metrics.h"
+
+#include <stdlib.h>
+
+/* An outcome is a status, or "default": an answer of the endpoint's default. */
+enum { OUTCOME_DEFAULT = GW_STATUS_COUNT, OUTCOME_COUNT };
+
+struct infer_metrics {
+    struct metrics *metrics;
+    const struct config *config;
+    uint32_t versions; /* of the configuration, and one more for "none" */
+    struct metric *open[REQUEST_STATE_COUNT];
+    struct histogram **seconds; /* by endpoint */
+    struct metric **requests;   /* by endpoint, version, outcome */
+    struct metric **rows;       /* by version, outcome */
+};
+
+static const char *outcome_name(uint32_t outcome)
+{
+    return outcome == OUTCOME_DEFAULT ? "default" : gw_status_cause((enum gw_status)outcome);
+}
+
+static const char *version_name(const struct config *config, uint32_t version)
+{
+    return version < config->n_versions ? config->versions[version]->full_name : "";
+}
+
+/* The series for these labels; endpoint NULL: without that label. */
+static struct metric *series_open(const struct infer_metrics *m, enum metric_id id, const char *endpoint,
+                                  const char *version, const char *outcome)
+{
+    struct buf labels = {0};
+    if (endpoint)
+        metrics_label(&labels, "endpoint", endpoint);
+    metrics_label(&labels, "version", version);
+    metrics_label(&labels, "outcome", outcome);
+    buf_append(&labels, "", 1);
+    struct metric *series = labels.failed ? NULL : metrics_series(m->metrics, id, labels.bytes);
+    buf_clear(&labels);
+    return series;
+}
+
+static bool open_states(struct infer_metrics *m)
+{
+    for (uint32_t state = 0; state < REQUEST_DONE; state++) {
+        struct buf labels = {0};
+        metrics_label(&labels, "state", request_state_name((enum request_state)state));
+        buf_append(&labels, "", 1);
+        m->open[state] =
+            labels.failed ? NULL : metrics_series(m->metrics, METRIC_REQUESTS_OPEN, labels.bytes);
+        buf_clear(&labels);
+        if (!m->open[state])
+            return false;
+    }
+    return true;
+}
+
+static bool open_endpoints(struct infer_metrics *m)
+{
+    for (uint32_t i = 0; i < m->config->n_endpoints; i++) {
+        struct buf labels = {0};
+        metrics_label(&labels, "endpoint", m->config->endpoints[i]->name);
+        buf_append(&labels, "", 1);
+        m->seconds[i] =
+            labels.failed ? NULL : metrics_histogram(m->metrics, METRIC_REQUEST_SECONDS, labels.bytes);
+        buf_clear(&labels);
+        if (!m->seconds[i])
+            return false;
+    }
+    return true;
+}
+
+struct infer_metrics *infer_metrics_new(struct metrics *metrics, const struct config *config)
+{
+    struct infer_metrics *m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->metrics = metrics;
+    m->config = config;
+    m->versions = config->n_versions + 1;
+    m->seconds = calloc(config->n_endpoints + 1, sizeof(struct histogram *));
+    m->requests =
+        calloc((size_t)config->n_endpoints * m->versions * OUTCOME_COUNT + 1, sizeof(struct metric *));
+    m->rows = calloc((size_t)m->versions * OUTCOME_COUNT, sizeof(struct metric *));
+    if (m->seconds && m->requests && m->rows && open_states(m) && open_endpoints(m))
+        return m;
+    infer_metrics_free(m);
+    return NULL;
+}
+
+void infer_metrics_free(struct infer_metrics *m)
+{
+    if (!m)
+        return;
+    free(m->seconds);
+    free(m->requests);
+    free(m->rows);
+    free(m);
+}
+
+void infer_metrics_move(struct infer_metrics *m, enum request_state from, enum request_state to)
+{
+    if (from != to)
+        metric_sub(m->open[from], 1);
+    if (to != REQUEST_DONE)
+        metric_add(m->open[to], 1);
+}
+
+static void count_request(struct infer_metrics *m, uint32_t endpoint, uint32_t version, uint32_t outcome)
+{
+    struct metric **series = &m->requests[(endpoint * m->versions + version) * OUTCOME_COUNT + outcome];
+    if (!*series)
+        *series = series_open(m, METRIC_REQUESTS, m->config->endpoints[endpoint]->name,
+                              version_name(m->config, version), outcome_name(outcome));
+    if (*series)
+        metric_add(*series, 1);
+}
+
+static void count_row(struct infer_metrics *m, uint32_t version, uint32_t outcome)
+{
+    struct metric **series = &m->rows[version * OUTCOME_COUNT + outcome];
+    if (!*series)
+        *series = series_open(m, METRIC_ROWS, NULL, version_name(m->config, version), outcome_name(outcome));
+    if (*series)
+        metric_add(*series, 1);
+}
+
+void infer_metrics_end(struct infer_metrics *m, const struct request *request, uint64_t now_us)
+{
+    uint32_t endpoint = request->endpoint->index;
+    uint32_t version = request->version ? request->version->index : m->config->n_versions;
+    uint32_t outcome = request->status;
+    for (uint32_t i = 0; request->rows && i < request->n_rows; i++) {
+        bool defaulted = request_row_defaulted(request, i);
+        if (defaulted && request->status == GW_OK)
+            outcome = OUTCOME_DEFAULT;
+        count_row(m, version, defaulted ? OUTCOME_DEFAULT : (uint32_t)request->rows[i].outcome.status);
+    }
+    count_request(m, endpoint, version, outcome);
+    histogram_observe(m->seconds[endpoint], now_us - request->received_us);
+}

@@ -1,0 +1,19 @@
+/*
+ * request_metrics: what a shard counts of its requests. Series are made when first needed, then kept.
+ */
+#ifndef XEBEC_INFER_REQUEST_METRICS_H
+#define XEBEC_INFER_REQUEST_METRICS_H
+
+#include "infer/request.h"
+
+struct infer_metrics;
+
+struct infer_metrics *infer_metrics_new(struct metrics *metrics, const struct config *config) GW_MUST_CHECK;
+void infer_metrics_free(struct infer_metrics *metrics); /* NULL is harmless */
+
+/* A request moved: from == to at its birth. */
+void infer_metrics_move(struct infer_metrics *metrics, enum request_state from, enum request_state to);
+/* A request ended, with its rows. */
+void infer_metrics_end(struct infer_metrics *metrics, const struct request *request, uint64_t now_us);
+
+#endif

@@ -1,0 +1,488 @@
+/* version: the life of a job at its home shard, in order: arrives, waits, is cut into batches, goes home. */
+#include "infer/version.h"
+
+#include <stdlib.h>
+
+#include "infer/batch_policy.h"
+
+/* Of one message to or from a replica: beyond it, a reply is refused. */
+#define MODEL_MESSAGE_BYTES_MAX ((size_t)64 << 20)
+
+/* One batch at a replica. pieces[i].entry is NULL once its job was recalled. */
+struct batch_run {
+    struct pool_call call;
+    struct version *version;
+    struct batch_run *next, **link; /* in version->runs */
+    uint32_t limit;                 /* the policy's, when it was cut */
+    uint32_t n_pieces;
+    struct row_piece *rows; /* what the replica layer sees of the pieces */
+    struct batch_piece pieces[];
+};
+
+struct version {
+    const struct config_version *config;
+    struct loop *loop;
+    struct batch_queue *queue;
+    struct batch_policy policy;
+    struct pool *pool;
+    struct batch_run *runs; /* in flight */
+    struct loop_task pump;
+    bool pump_posted, closing;
+    struct loop_timer wake; /* when batch_decide() wants to be asked again */
+    uint64_t call_us;       /* what a call takes, smoothed; 0 until one came back */
+    uint64_t next_id;
+    struct metric *queue_rows, *batch_limit, *batches[BATCH_REASON_COUNT];
+    struct histogram *queue_wait, *batch_rows;
+};
+
+static void version_pump(struct loop_task *task);
+static void version_woken(struct loop_timer *timer);
+static void pool_changed(void *owner);
+
+static struct job *job_of(struct batch_entry *entry)
+{
+    return container_of(entry, struct job, entry);
+}
+
+/* --- set-up ---------------------------------------------------------------------------------------- */
+
+static bool version_open_metrics(struct version *version, struct metrics *metrics)
+{
+    struct buf labels = {0};
+    bool ok = true;
+    metrics_label(&labels, "version", version->config->full_name);
+    size_t base = labels.length;
+    for (int reason = 0; reason < BATCH_REASON_COUNT && ok; reason++) {
+        labels.length = base;
+        metrics_label(&labels, "reason", batch_reason_name(reason));
+        buf_append(&labels, "", 1);
+        version->batches[reason] =
+            labels.failed ? NULL : metrics_series(metrics, METRIC_BATCHES, labels.bytes);
+        ok = version->batches[reason] != NULL;
+    }
+    labels.length = base;
+    buf_append(&labels, "", 1);
+    if (ok && !labels.failed) {
+        version->queue_rows = metrics_series(metrics, METRIC_QUEUE_ROWS, labels.bytes);
+        version->batch_limit = metrics_series(metrics, METRIC_BATCH_LIMIT, labels.bytes);
+        version->queue_wait = metrics_histogram(metrics, METRIC_QUEUE_SECONDS, labels.bytes);
+        version->batch_rows = metrics_histogram(metrics, METRIC_BATCH_ROWS, labels.bytes);
+    }
+    buf_clear(&labels);
+    return version->queue_rows && version->batch_limit && version->queue_wait && version->batch_rows;
+}
+
+static struct pool *version_open_pool(struct version *version, const struct version_setup *setup)
+{
+    const struct config_version *config = setup->config;
+    const struct config_model *model = config->model;
+    const struct pool_version pool = {
+        .model = model->name,
+        .version = config->name,
+        .signature = &model->signature,
+        .addresses = config->replicas,
+        .n_addresses = config->n_replicas,
+        .limits = {.calls_per_replica = model->batching.calls,
+                   .attempts = model->attempts,
+                   .retry_percent = model->retry_percent,
+                   .health_interval_us = model->health_interval_us,
+                   .health_timeout_us = model->health_timeout_us,
+                   .max_message_bytes = MODEL_MESSAGE_BYTES_MAX},
+    };
+    return pool_new(setup->loop, setup->rpc, setup->metrics, &pool, pool_changed, version);
+}
+
+struct version *version_new(const struct version_setup *setup)
+{
+    const struct config_batching *batching = &setup->config->model->batching;
+    struct version *version = calloc(1, sizeof *version);
+    if (!version)
+        return NULL;
+    version->config = setup->config;
+    version->loop = setup->loop;
+    version->pump.run = version_pump;
+    version->wake.fire = version_woken;
+    batch_policy_init(&version->policy, batching, setup->config->least_slo_us);
+    const struct batch_limits limits = {
+        .max_queued_rows = batching->max_queued_rows,
+        .max_delay_us = batching->policy == BATCHING_NONE ? 0 : batching->max_delay_us,
+        .wait_rows = batching->max_rows,
+    };
+    version->queue = batch_queue_new(&limits);
+    if (version->queue && version_open_metrics(version, setup->metrics))
+        version->pool = version_open_pool(version, setup);
+    if (!version->pool) {
+        version_free(version);
+        return NULL;
+    }
+    metric_set(version->batch_limit, batch_policy_limit(&version->policy));
+    return version;
+}
+
+bool version_digest(const struct version *version, uint64_t digest[2])
+{
+    return pool_digest(version->pool, digest);
+}
+
+const struct config_version *version_config(const struct version *version)
+{
+    return version->config;
+}
+
+struct pool *version_pool(struct version *version)
+{
+    return version->pool;
+}
+
+/* --- jobs come and go --------------------------------------------------------------------------------- */
+
+/* On the request's thread. A job that was recalled waits for the recall to come back as well. */
+static void job_comes_home(struct loop_task *task)
+{
+    struct job *job = container_of(task, struct job, task);
+    if (!job->recalled)
+        job->home(job);
+}
+
+static void recall_comes_home(struct loop_task *task)
+{
+    struct job *job = container_of(task, struct job, recall_task);
+    job->home(job);
+}
+
+/* Rows of a job that have no outcome get this one. `what` may be NULL: the status's own words. */
+static void job_end_rows(struct job *job, uint32_t first, uint32_t count, enum gw_status status,
+                         const char *what)
+{
+    const char *message = gw_status_words(status);
+    if (what) {
+        if (!job->err.what[0])
+            gw_err_set(&job->err, status, "%s", what);
+        message = job->err.what;
+    }
+    for (uint32_t i = first; i < first + count; i++)
+        job->outcomes[i] = (struct row_outcome){.status = status, .message = message};
+    job->unanswered -= count;
+}
+
+static void job_send_home(struct job *job)
+{
+    job->away = false;
+    job->task.run = job_comes_home;
+    loop_post(job->loop, &job->task);
+}
+
+/* What is left of a job that will not be batched any further; its rows in flight still come back. */
+static void job_end_rest(struct job *job, enum gw_status status)
+{
+    uint32_t first = job->entry.taken;
+    job_end_rows(job, first, job->entry.n_rows - first, status, NULL);
+    job->entry.taken = job->entry.n_rows;
+    if (!job->unanswered)
+        job_send_home(job);
+}
+
+static void version_schedule(struct version *version)
+{
+    if (version->pump_posted || version->closing)
+        return;
+    version->pump_posted = true;
+    loop_post(version->loop, &version->pump);
+}
+
+static void version_count_queue(struct version *version)
+{
+    metric_set(version->queue_rows, batch_queued_rows(version->queue));
+}
+
+static void job_arrives(struct loop_task *task)
+{
+    struct job *job = container_of(task, struct job, task);
+    struct version *version = job->version;
+    uint64_t now_us = loop_now_us();
+    enum gw_status status = GW_OK;
+    if (version->closing)
+        status = GW_E_DRAINING;
+    else if (job->entry.deadline_us <= now_us)
+        status = GW_E_DEADLINE;
+    else if (!pool_any_ready(version->pool))
+        status = GW_E_NO_REPLICA;
+    else
+        status = batch_add(version->queue, &job->entry, now_us);
+    if (status != GW_OK) {
+        job_end_rest(job, status);
+        return;
+    }
+    version_count_queue(version);
+    version_schedule(version); /* after the other arrivals of this turn, so that they share a batch */
+}
+
+void version_submit(struct version *version, struct job *job)
+{
+    job->version = version;
+    job->unanswered = job->entry.n_rows;
+    job->entry.taken = 0;
+    job->entry.lane = NULL;
+    job->in_flight = 0;
+    job->away = true;
+    job->recalled = false;
+    job->err.what[0] = '\0';
+    job->task.run = job_arrives;
+    loop_post(version->loop, &job->task);
+}
+
+/* Takes a job out of every batch in flight that holds rows of it; a batch that nobody waits for is cancelled.
+ */
+static void version_strike_out(struct version *version, struct job *job)
+{
+    for (struct batch_run *run = version->runs; run && job->in_flight; run = run->next) {
+        bool wanted = false;
+        for (uint32_t i = 0; i < run->n_pieces; i++) {
+            struct batch_piece *piece = &run->pieces[i];
+            if (piece->entry == &job->entry) {
+                piece->entry = NULL;
+                job->in_flight -= piece->count;
+                job_end_rows(job, piece->first, piece->count, job->recall_status, NULL);
+            }
+            wanted = wanted || piece->entry;
+        }
+        if (!wanted)
+            pool_cancel(version->pool, &run->call);
+    }
+}
+
+static void job_recalled(struct loop_task *task)
+{
+    struct job *job = container_of(task, struct job, recall_task);
+    struct version *version = job->version;
+    if (job->away) {
+        job->away = false;
+        batch_remove(version->queue, &job->entry);
+        version_strike_out(version, job);
+        uint32_t first = job->entry.taken;
+        job_end_rows(job, first, job->entry.n_rows - first, job->recall_status, NULL);
+        version_count_queue(version);
+    }
+    task->run = recall_comes_home;
+    loop_post(job->loop, task);
+}
+
+void version_recall(struct job *job, enum gw_status status)
+{
+    job->recalled = true;
+    job->recall_status = status;
+    job->recall_task.run = job_recalled;
+    loop_post(job->version->loop, &job->recall_task);
+}
+
+/* --- batches ------------------------------------------------------------------------------------------ */
+
+static void run_free(struct batch_run *run)
+{
+    *run->link = run->next;
+    if (run->next)
+        run->next->link = run->link;
+    free(run->rows);
+    free(run);
+}
+
+static void run_split_error(struct batch_run *run, const struct gw_err *err)
+{
+    for (uint32_t i = 0; i < run->n_pieces; i++) {
+        if (!run->pieces[i].entry)
+            continue;
+        struct job *job = job_of(run->pieces[i].entry);
+        job->in_flight -= run->pieces[i].count;
+        job_end_rows(job, run->pieces[i].first, run->pieces[i].count, err->status, err->what);
+        if (!job->unanswered)
+            job_send_home(job);
+    }
+}
+
+static void piece_answer(const struct batch_piece *piece, struct predict_result *result, uint32_t row)
+{
+    struct job *job = job_of(piece->entry);
+    for (uint32_t i = piece->first; i < piece->first + piece->count; i++, row++) {
+        const char *error = result->row_errors ? result->row_errors[row] : NULL;
+        job->outcomes[i] = (struct row_outcome){.status = error ? GW_E_MODEL : GW_OK,
+                                                .result = predict_result_ref(result),
+                                                .row = row,
+                                                .message = error};
+    }
+    job->in_flight -= piece->count;
+    job->unanswered -= piece->count;
+    if (!job->unanswered)
+        job_send_home(job);
+}
+
+static void run_split_result(struct batch_run *run, struct predict_result *result)
+{
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < run->n_pieces; i++) {
+        if (run->pieces[i].entry)
+            piece_answer(&run->pieces[i], result, row);
+        row += run->pieces[i].count;
+    }
+}
+
+/* What a call takes, as an average that forgets: a quarter of it is the newest. */
+static void version_learn(struct version *version, const struct batch_run *run, uint64_t rpc_us)
+{
+    batch_policy_observe(&version->policy, run->call.input.n_rows, run->limit, rpc_us);
+    version->call_us = version->call_us ? (3 * version->call_us + rpc_us) / 4 : rpc_us;
+    metric_set(version->batch_limit, batch_policy_limit(&version->policy));
+}
+
+static void run_done(struct pool_call *call, struct predict_result *result, const struct gw_err *err,
+                     uint64_t rpc_us)
+{
+    struct batch_run *run = container_of(call, struct batch_run, call);
+    struct version *version = run->version;
+    if (result) {
+        version_learn(version, run, rpc_us);
+        run_split_result(run, result);
+        predict_result_unref(result);
+    } else {
+        run_split_error(run, err);
+    }
+    run_free(run);
+    version_schedule(version);
+}
+
+/* Room for a batch of at most `rows` rows; no more pieces than rows. */
+static struct batch_run *run_new(struct version *version, uint32_t rows)
+{
+    struct batch_run *run = malloc(sizeof *run + rows * sizeof run->pieces[0]);
+    struct row_piece *pieces = malloc(rows * sizeof *pieces);
+    if (!run || !pieces) {
+        free(run);
+        free(pieces);
+        return NULL;
+    }
+    *run =
+        (struct batch_run){.version = version, .rows = pieces, .next = version->runs, .link = &version->runs};
+    if (run->next)
+        run->next->link = &run->next;
+    version->runs = run;
+    return run;
+}
+
+/* Fills the call from the pieces: names and kinds are the first job's, which all agree with. */
+static void run_fill(struct batch_run *run, uint32_t rows, uint64_t now_us)
+{
+    struct version *version = run->version;
+    const struct job *first = job_of(run->pieces[0].entry);
+    uint64_t deadline_us = 0;
+    for (uint32_t i = 0; i < run->n_pieces; i++) {
+        const struct batch_piece *piece = &run->pieces[i];
+        struct job *job = job_of(piece->entry);
+        run->rows[i] = (struct row_piece){
+            .inputs = job->inputs, .rows = job->rows + piece->first, .count = piece->count};
+        job->in_flight += piece->count;
+        if (job->entry.deadline_us > deadline_us)
+            deadline_us = job->entry.deadline_us;
+        histogram_observe(version->queue_wait, now_us - job->entry.queued_us);
+    }
+    run->call.deadline_us = deadline_us; /* the last to be due: earlier ones recall their rows themselves */
+    run->call.done = run_done;
+    run->call.input = (struct predict_input){.id = ++version->next_id,
+                                             .pieces = run->rows,
+                                             .n_pieces = run->n_pieces,
+                                             .n_inputs = first->n_inputs,
+                                             .n_rows = rows,
+                                             .outputs = first->outputs,
+                                             .n_outputs = first->n_outputs,
+                                             .parameters = first->parameters,
+                                             .parameters_bytes = first->parameters_bytes};
+}
+
+static void version_send(struct version *version, uint32_t limit, enum batch_reason reason, uint64_t now_us)
+{
+    uint32_t queued = batch_queued_rows(version->queue), rows = 0;
+    uint32_t room = queued < limit ? queued : limit;
+    struct batch_run *run = run_new(version, room);
+    if (!run) { /* the earliest job pays, and the queue moves on */
+        struct batch_entry *entry = batch_any(version->queue);
+        job_end_rest(job_of(entry), GW_E_NO_MEMORY);
+        return;
+    }
+    run->limit = limit;
+    run->n_pieces = batch_take(version->queue, limit, run->pieces, room, &rows);
+    run_fill(run, rows, now_us);
+    metric_add(version->batches[reason], 1);
+    histogram_observe(version->batch_rows, rows);
+    enum gw_status status = pool_predict(version->pool, &run->call);
+    if (status != GW_OK) {
+        struct gw_err err;
+        gw_err_set(&err, status, "%s", gw_status_words(status));
+        run_split_error(run, &err);
+        run_free(run);
+    }
+}
+
+static uint32_t version_limit(const struct version *version)
+{
+    uint32_t limit = batch_policy_limit(&version->policy), most = pool_max_rows(version->pool);
+    return limit < most ? limit : most;
+}
+
+static void version_fail_queued(struct version *version, enum gw_status status)
+{
+    for (struct batch_entry *entry; (entry = batch_any(version->queue));)
+        job_end_rest(job_of(entry), status);
+}
+
+static void version_expire(struct version *version, uint64_t now_us)
+{
+    for (struct batch_entry *entry; (entry = batch_expired(version->queue, now_us));)
+        job_end_rest(job_of(entry), GW_E_DEADLINE);
+}
+
+/* Sends what may go now. Asked after arrivals, answers, changes of replicas, and when a wait is over. */
+static void version_pump(struct loop_task *task)
+{
+    struct version *version = container_of(task, struct version, pump);
+    uint64_t now_us = loop_now_us(), wake_us = UINT64_MAX;
+    enum batch_reason reason;
+    version->pump_posted = false;
+    version_expire(version, now_us);
+    if (!pool_any_ready(version->pool))
+        version_fail_queued(version, version->closing ? GW_E_DRAINING : GW_E_NO_REPLICA);
+    while (pool_free_slots(version->pool) && batch_queued_rows(version->queue)) {
+        uint32_t limit = version_limit(version);
+        if (!batch_decide(version->queue, limit, version->call_us, now_us, &reason, &wake_us))
+            break;
+        version_send(version, limit, reason, now_us);
+        wake_us = UINT64_MAX;
+    }
+    version_count_queue(version);
+    if (wake_us == UINT64_MAX)
+        loop_timer_cancel(version->loop, &version->wake);
+    else if (loop_timer_set(version->loop, &version->wake, wake_us) != GW_OK)
+        version_schedule(version); /* no memory for a timer: ask again in the next turn */
+}
+
+static void version_woken(struct loop_timer *timer)
+{
+    version_schedule(container_of(timer, struct version, wake));
+}
+
+static void pool_changed(void *owner)
+{
+    version_schedule(owner);
+}
+
+/* --- the end ------------------------------------------------------------------------------------------ */
+
+void version_free(struct version *version)
+{
+    if (!version)
+        return;
+    version->closing = true;
+    if (version->queue)
+        version_fail_queued(version, GW_E_DRAINING);
+    loop_timer_cancel(version->loop, &version->wake);
+    pool_free(version->pool);
+    batch_queue_free(version->queue);
+    free(version);
+}
