@@ -102,7 +102,8 @@ static bool gateway_open(struct gateway *gateway, struct gw_err *err)
 {
     const struct config *config = gateway->config;
     gw_err_set(err, GW_E_NO_MEMORY, "out of memory or file descriptors while starting");
-    if (config->cache_bytes && !(gateway->cache = cache_new(config->cache_bytes, gateway->metrics)))
+    gateway->cache = cache_new(config->cache_bytes, gateway->metrics);
+    if (!gateway->cache)
         return false;
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         if (!shard_open(&gateway->shards[i]))

@@ -39,13 +39,11 @@ struct cache_key {
 struct cache *cache_new(size_t bytes, struct metrics *metrics) GW_MUST_CHECK;
 void cache_free(struct cache *cache); /* nobody may be waiting */
 
-/* What this cache's keys are made with: random, drawn by cache_new(). */
-const uint8_t *cache_secret(const struct cache *cache);
 /*
  * The part of the key that all rows of a request share: version, model digest, and the names, datatypes and
  * trailing shapes of its inputs, wanted outputs, parameters. Lengths are hashed too: no two contexts read alike.
  */
-struct cache_key cache_context_key(const uint8_t secret[16], const char *version, const uint64_t digest[2],
+struct cache_key cache_context_key(const struct cache *cache, const char *version, const uint64_t digest[2],
                                    const struct tensor *inputs, uint32_t n_inputs,
                                    const char *const *outputs, uint32_t n_outputs,
                                    const uint8_t *parameters, size_t parameters_bytes);

@@ -1,7 +1,6 @@
 /* request: the steps that request.h draws, in that order; then what interrupts them. */
 #include "infer/request.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +30,6 @@ enum gw_status infer_init(struct infer *infer, struct loop *loop, struct metrics
                             .cache = cache,
                             .next_id = shard + 1,
                             .id_step = config->shards};
-    randombytes_buf(infer->secret, sizeof infer->secret);
     infer->json = json_reader_new();
     infer->metrics = infer_metrics_new(metrics, config);
     return infer->json && infer->metrics ? GW_OK : GW_E_NO_MEMORY;
@@ -279,7 +277,7 @@ static void job_kind(struct request *request, uint64_t kind[2])
     if (!request->use_cache) {
         static const uint64_t none[2];
         request->context = cache_context_key(
-            request->infer->secret, request->version->full_name, none, request->inputs, request->n_inputs,
+            request->infer->cache, request->version->full_name, none, request->inputs, request->n_inputs,
             request->outputs, request->n_outputs, request->parameters, request->parameters_bytes);
     }
     memcpy(kind, request->context.word, sizeof request->context.word);
@@ -405,13 +403,12 @@ static enum gw_status request_make_rows(struct request *request)
         !(request->rows = arena_zalloc(request->arena, bytes)))
         return GW_E_NO_MEMORY;
     request->rows_open = request->n_rows;
-    request->use_cache = infer->cache && version->model->cache &&
+    request->use_cache = infer->config->cache_bytes && version->model->cache &&
                          version_digest(infer->versions[version->index], request->digest);
     if (request->use_cache)
-        request->context =
-            cache_context_key(cache_secret(infer->cache), version->full_name, request->digest,
-                              request->inputs, request->n_inputs, request->outputs, request->n_outputs,
-                              request->parameters, request->parameters_bytes);
+        request->context = cache_context_key(
+            infer->cache, version->full_name, request->digest, request->inputs, request->n_inputs,
+            request->outputs, request->n_outputs, request->parameters, request->parameters_bytes);
     return GW_OK;
 }
 

@@ -74,10 +74,9 @@ struct infer {
     struct loop *loop;
     const struct config *config;
     struct version *const *versions;  /* by config_version.index; at their home shards */
-    struct cache *cache;              /* NULL: off */
+    struct cache *cache;              /* of 0 bytes where it is off */
     struct json_reader *json;
     struct infer_metrics *metrics;    /* infer/request_metrics.c's */
-    uint8_t secret[16];               /* of the hash that tells kinds of rows apart */
     uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
     uint32_t open;                    /* requests not yet freed */
 };
