@@ -1,0 +1,405 @@
+"""Benchmarks: every figure is a ratio of the gateway to a named baseline, measured in turns in the same run.
+
+    tests/bench/run.sh [--runs 5] [--seconds 3] [--only CASE ...] [--json FILE]
+
+The load generators (wrk, h2load) and the HTTP baselines (nginx with one worker) are Debian's packages; the baseline of
+the one-connection case is tests/bench/direct_call, a bare gRPC core client. Everything runs on this machine, over
+loopback and unix sockets, so the generator, the gateway and the replica share its cores: read the ratios.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build/release"
+IDLE_CONNECTIONS = 10_000
+
+
+def say(text):
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def find_binary(name):
+    for path in BUILD.rglob(name):
+        if path.is_file() and os.access(path, os.X_OK):
+            return str(path)
+    raise SystemExit(f"bench: {name} is not built; run tests/bench/run.sh")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(what, probe, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if probe():
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"bench: {what} did not come up within {seconds} s")
+
+
+class Processes:
+    """Everything started is stopped, by pid, however the run ends."""
+
+    def __init__(self, folder):
+        self.folder, self.running = folder, []
+
+    def start(self, name, *command):
+        log = open(self.folder / f"{name}.log", "ab")
+        process = subprocess.Popen(list(command), stdout=log, stderr=log)
+        self.running.append(process)
+        return process
+
+    def stop(self, process):
+        self.running.remove(process)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def stop_all(self):
+        for process in list(reversed(self.running)):
+            self.stop(process)
+
+
+# --- what is measured --------------------------------------------------------------------------------------------
+
+
+class Gateway:
+    def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384):
+        self.processes, self.url = bench.processes, None
+        port, admin = free_port(), free_port()
+        config = bench.folder / f"{name}.yaml"
+        config.write_text(f"""
+listen: 127.0.0.1:{port}
+admin: 127.0.0.1:{admin}
+shards: 1
+log: {{level: warn}}
+limits: {{connections: {connections}}}
+timeouts: {{idle: 10m}}
+cache: {{memory: 64MiB}}
+models:
+  m:
+    input: {{x: {{datatype: FP32, shape: [-1, {floats}]}}}}
+    versions: {{v: {{replicas: ["{replica}"]}}}}
+    batching: {{{batching}}}
+    cache: {{enabled: {"true" if cache else "false"}}}
+endpoints:
+  e: {{slo: {slo}, model: m@v}}
+""")
+        self.process = self.processes.start(name, str(find_binary("xebec")), "serve", "--config", str(config))
+        self.port, self.url, self.admin = port, f"http://127.0.0.1:{port}/e/predict", f"http://127.0.0.1:{admin}"
+        wait_for(f"gateway {name}", lambda: status_of(self.admin + "/health/ready") == 200)
+
+    def rss_mib(self):
+        for line in open(f"/proc/{self.process.pid}/status"):
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise SystemExit("bench: no VmRSS")
+
+    def stop(self):
+        self.processes.stop(self.process)
+
+
+def status_of(url):
+    try:
+        return urllib.request.urlopen(url, timeout=2).status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+NGINX = """
+worker_processes 1; daemon off; master_process off; error_log stderr warn; pid {folder}/nginx-{port}.pid;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 1000000000; client_body_buffer_size 64k;
+  client_body_temp_path {folder}/body-{port}; proxy_temp_path {folder}/proxy-{port};
+  fastcgi_temp_path {folder}/f-{port}; uwsgi_temp_path {folder}/u-{port}; scgi_temp_path {folder}/s-{port};
+  {upstream}
+  server {{ listen 127.0.0.1:{port} reuseport; location / {{ {what} }} }}
+}}
+"""
+REPLY = '{"query_id":1,"output":0,"default":false,"model":"m@v"}'
+
+
+class Bench:
+    def __init__(self, folder, runs, seconds):
+        self.folder, self.runs, self.seconds = folder, runs, seconds
+        self.processes = Processes(folder)
+
+    def nginx(self, upstream_port=None):
+        """One worker: `return 200` with a reply of ours, or, with upstream_port, a reverse proxy to that port."""
+        port = free_port()
+        upstream, what = "", f"default_type application/json; return 200 '{REPLY}';"
+        if upstream_port:
+            upstream = f"upstream u {{ server 127.0.0.1:{upstream_port}; keepalive 64; keepalive_requests 1000000000; }}"
+            what = 'proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";'
+        conf = self.folder / f"nginx-{port}.conf"
+        conf.write_text(NGINX.format(folder=self.folder, port=port, upstream=upstream, what=what))
+        self.processes.start(f"nginx-{port}", "/usr/sbin/nginx", "-p", str(self.folder), "-c", str(conf))
+        url = f"http://127.0.0.1:{port}/e/predict"
+        wait_for("nginx", lambda: status_of(url) == 200)
+        return url, port
+
+    def noop(self, floats):
+        address = f"unix:{self.folder}/noop-{floats}.sock"
+        self.processes.start(f"noop-{floats}", find_binary("xebec-noop"), "--listen", address, "--model", "m",
+                             "--version", "v", "--input", f"x:FP32:-1,{floats}", "--max-rows", "65536")
+        return address
+
+    def script(self, name, lua):
+        path = self.folder / f"{name}.lua"
+        path.write_text('wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n' + lua)
+        return str(path)
+
+    def wrk(self, url, script, connections):
+        """One run: requests a second, p50 in microseconds; a run with failed requests is an error."""
+        out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{self.seconds}s", "--latency", "-s", script, url],
+                             capture_output=True, text=True, check=True).stdout
+        if "Non-2xx" in out or "Socket errors" in out:
+            raise SystemExit(f"bench: {url}: failed requests\n{out}")
+        rps = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
+        value, unit = re.search(r"50%\s+([\d.]+)(us|ms|s)", out).groups()
+        return rps, float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+
+    def in_turns(self, *sides):
+        """Each side measured once a run, in turns; the median of each."""
+        samples = [[] for _ in sides]
+        for side in sides:
+            side()  # a warm-up that does not count
+        for _ in range(self.runs):
+            for values, side in zip(samples, sides):
+                values.append(side())
+        return [statistics.median(values) for values in samples]
+
+
+def floats_body(n):
+    return json.dumps({"input": [round(0.001 * ((i * 7919) % 1000), 3) for i in range(n)]})
+
+
+def lua_body(body):
+    return f"wrk.body = [[{body}]]\n"
+
+
+# One new row a request: four floats of which the first two count up.
+LUA_NEW_ROWS = """
+local n = 0
+function request()
+  n = n + 1
+  return wrk.format(nil, nil, nil, string.format('{"input":[%d,%d,0.5,0.25]}', n % 1048576, math.floor(n / 1048576)))
+end
+"""
+
+
+def case_noop(bench):
+    script = bench.script("four", lua_body(floats_body(4)))
+    _, backend = bench.nginx()
+    proxy, _ = bench.nginx(upstream_port=backend)
+    gateway = Gateway(bench, "noop", 4, bench.noop(4), "policy: aimd", cache=False)
+    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0], lambda: bench.wrk(proxy, script, 32)[0])
+    gateway.stop()
+    return [row("no-op replica, 4 floats, 32 connections", "nginx reverse proxy", "rps", ours, theirs, 1.5)]
+
+
+def case_cached(bench):
+    script = bench.script("cached", lua_body(floats_body(4)))
+    plain, _ = bench.nginx()
+    gateway = Gateway(bench, "cached", 4, bench.noop(4), "policy: aimd", cache=True)
+    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0], lambda: bench.wrk(plain, script, 32)[0])
+    gateway.stop()
+    return [row("cached row, 4 floats", "nginx return 200", "rps", ours, theirs, 0.8)]
+
+
+def case_json784(bench):
+    script = bench.script("json784", lua_body(floats_body(784)))
+    plain, _ = bench.nginx()
+    gateway = Gateway(bench, "json784", 784, bench.noop(784), "policy: aimd", cache=False)
+    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0], lambda: bench.wrk(plain, script, 32)[0])
+    gateway.stop()
+    return [row("784 floats as JSON, no-op replica", "nginx return 200", "rps", ours, theirs, 0.35)]
+
+
+def case_latency(bench):
+    script = bench.script("one", lua_body(floats_body(4)))
+    replica = bench.noop(4)
+    direct = [find_binary("direct_call"), replica, "--rows", "1", "--floats", "4", "--seconds", str(bench.seconds),
+              "--inflight", "1"]
+    gateway = Gateway(bench, "latency", 4, replica, "policy: aimd", cache=False)
+
+    def call_directly():
+        line = subprocess.run(direct, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
+        return float(json.loads(line)["p50_us"])
+
+    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 1)[1], call_directly)
+    gateway.stop()
+    return [row("one connection, no-op replica", "direct gRPC core call", "p50 us", ours, theirs, 2.0, at_most=True)]
+
+
+def train_svm(bench):
+    import joblib
+    import numpy
+    from sklearn.svm import LinearSVC
+
+    random = numpy.random.default_rng(7)
+    x = random.random((2000, 784), dtype=numpy.float32)
+    y = (x @ random.standard_normal((784, 10))).argmax(axis=1)
+    path = bench.folder / "svm.joblib"
+    joblib.dump(LinearSVC(dual=False, max_iter=50, random_state=7).fit(x, y), path)
+    return path
+
+
+def start_svm(bench, name, path):
+    address = f"unix:{bench.folder}/{name}.sock"
+    os.environ["PYTHONPATH"] = f"{ROOT}/containers/python/src:{ROOT}/containers/sklearn/src:{ROOT}/containers/sklearn"
+    bench.processes.start(name, "/usr/bin/python3", "-m", "xebec_sklearn", "--model-file", str(path), "--name", "m",
+                          "--version", "v", "--listen", address, "--method", "predict", "--input", "x:FP32:-1,784")
+    return address
+
+
+def open_loop(bench, url, body_file, rps, clients=200):
+    """h2load at a fixed rate, requests due whether or not earlier ones are answered (as long as a client is free)."""
+    log = bench.folder / "h2load.log"
+    log.unlink(missing_ok=True)
+    per_client = max(1, round(rps / clients))
+    subprocess.run(["h2load", "--h1", "-t1", f"-c{clients}", f"--rps={per_client}", f"-D{bench.seconds}", f"-d{body_file}",
+                    "-H", "content-type: application/json", f"--log-file={log}", url],
+                   capture_output=True, text=True, check=True)
+    done = [line.split("\t") for line in log.read_text().splitlines()]
+    times = sorted(int(us) for _, status, us, *_ in done if status == "200")
+    good = len(times) / max(1, len(done))
+    return times[int(len(times) * 0.99)] / 1e3 if times else float("inf"), good, len(done) / bench.seconds
+
+
+def case_svm(bench):
+    path = train_svm(bench)
+    script = bench.script("svm", lua_body(floats_body(784)))
+    body = bench.folder / "svm.json"
+    body.write_text(floats_body(784))
+    batched = Gateway(bench, "svm-aimd", 784, start_svm(bench, "svm1", path), "policy: aimd", cache=False, slo="20ms")
+    single = Gateway(bench, "svm-none", 784, start_svm(bench, "svm2", path), "policy: none", cache=False, slo="2s")
+    settle(bench, batched.url, script)
+    ours, theirs = bench.in_turns(lambda: goodput(bench, batched.url, script, 256), lambda: goodput(bench, single.url, script, 256))
+    tails = [open_loop(bench, batched.url, body, 0.8 * ours) for _ in range(bench.runs)]
+    p99 = statistics.median(tail[0] for tail in tails)
+    good = statistics.median(tail[1] for tail in tails)
+    batched.stop()
+    single.stop()
+    return [row("linear SVM, 784 floats, Python replica, SLO 20 ms: aimd", "policy none", "rps", ours, theirs, 15),
+            row(f"the same at 80 % of its peak, open loop ({good:.1%} answered in time)", "the SLO, 20 ms", "p99 ms", p99, 20.0,
+                1.0, at_most=True)]
+
+
+def goodput(bench, url, script, connections):
+    """Requests a second that were answered 200."""
+    out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{bench.seconds}s", "--latency", "-s", script, url],
+                         capture_output=True, text=True, check=True).stdout
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
+    total = int(re.search(r"(\d+) requests in", out)[1])
+    seconds = float(re.search(r"requests in ([\d.]+)s", out)[1])
+    return (total - int(failed[1] if failed else 0)) / seconds
+
+
+def settle(bench, url, script):
+    """The policy learns its limit before anything counts."""
+    for _ in range(2):
+        goodput(bench, url, script, 256)
+
+
+def case_all_miss(bench):
+    script = bench.script("new", LUA_NEW_ROWS)
+    on = Gateway(bench, "miss-on", 4, bench.noop(4), "policy: aimd", cache=True)
+    off = Gateway(bench, "miss-off", 4, f"unix:{bench.folder}/noop-4.sock", "policy: aimd", cache=False)
+    ours, theirs = bench.in_turns(lambda: bench.wrk(on.url, script, 32)[0], lambda: bench.wrk(off.url, script, 32)[0])
+    on.stop()
+    off.stop()
+    return [row("cache on, every row new", "cache off", "rps", ours, theirs, 0.95)]
+
+
+def case_memory(bench):
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
+    gateway = Gateway(bench, "memory", 4, bench.noop(4), "policy: aimd", cache=True)
+    idle = gateway.rss_mib()
+    sockets = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(IDLE_CONNECTIONS)]
+    body = floats_body(4)
+    request = (f"POST /e/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+               f"Content-Length: {len(body)}\r\n\r\n{body}").encode()
+    for client in sockets:  # each has been used once, and is kept alive
+        client.sendall(request)
+    for client in sockets:
+        client.recv(4096)
+    used = gateway.rss_mib()
+    for client in sockets:
+        client.close()
+    gateway.stop()
+    return [row("memory: idle RSS", "25 MiB", "MiB", idle, 25.0, 1.0, at_most=True),
+            row(f"memory: {IDLE_CONNECTIONS:,} idle connections", "120 MiB", "MiB", used, 120.0, 1.0, at_most=True)]
+
+
+CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "latency": case_latency, "svm": case_svm,
+         "all_miss": case_all_miss, "memory": case_memory}
+
+
+def row(case, baseline, unit, ours, theirs, asked, at_most=False):
+    ratio = ours / theirs
+    return {"case": case, "baseline": baseline, "unit": unit, "xebec": round(ours, 1), "baseline_value": round(theirs, 1),
+            "ratio": round(ratio, 2), "asked": f"{'<=' if at_most else '>='} {asked}",
+            "met": ratio <= asked if at_most else ratio >= asked}
+
+
+def print_table(rows):
+    head = ["case", "xebec", "baseline", "", "unit", "ratio", "asked", ""]
+    lines = [head] + [[r["case"], f"{r['xebec']:,}", f"{r['baseline_value']:,}", r["baseline"], r["unit"], f"{r['ratio']}x",
+                       r["asked"], "met" if r["met"] else "MISSED"] for r in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.rjust(width) if i in (1, 2, 5) else cell.ljust(width)
+                        for i, (cell, width) in enumerate(zip(line, widths))).rstrip())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each side; the median counts (default 5)")
+    parser.add_argument("--seconds", type=int, default=3, help="length of a run (default 3)")
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), help="these cases only")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    args = parser.parse_args()
+    rows = []
+    for name in args.only:
+        say(f"{name} ...")
+        with tempfile.TemporaryDirectory(prefix="xebec-bench-") as folder:
+            bench = Bench(Path(folder), args.runs, args.seconds)
+            try:
+                rows += CASES[name](bench)
+            finally:
+                bench.processes.stop_all()
+    print_table(rows)
+    figures = {"runs": args.runs, "seconds": args.seconds, "cores": os.cpu_count(), "cases": rows}
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    else:
+        print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
