@@ -58,7 +58,7 @@ const uint8_t *tensor_row(const struct tensor *tensor, uint32_t row, size_t *byt
         return tensor->data + start;
     }
     *bytes = tensor->bytes / (size_t)tensor->spec.shape[0];
-    return tensor->data + row * *bytes;
+    return *bytes ? tensor->data + row * *bytes : tensor->data;
 }
 
 bool tensor_spec_fits(const struct tensor_spec *declared, const struct tensor_spec *other)

@@ -1,7 +1,7 @@
 /*
  * worker_codec: proto/worker.proto and grpc.health.v1 <-> our structs. Bytes in, bytes out; no sockets.
  * The one home of protobuf-c on this side. Every byte from a replica is judged here before anyone
- * believes it: sizes, shapes, counts, datatypes, UTF-8 of names.
+ * believes it: sizes, shapes, counts, datatypes, UTF-8 of names. Written in worker_codec.c, read in worker_judge.c.
  */
 #ifndef XEBEC_REPLICA_WORKER_CODEC_H
 #define XEBEC_REPLICA_WORKER_CODEC_H
@@ -40,7 +40,9 @@ GW_MUST_CHECK enum gw_status worker_predict_write(const struct predict_input *in
 
 /*
  * Decodes and judges a PredictResponse against what was asked: n_rows rows, and, where `declared` has
- * outputs, their names, datatypes and shapes (only wanted[0..n_wanted) if n_wanted).
+ * outputs, their names, datatypes and shapes. The result holds wanted[0..n_wanted) in that order; if n_wanted is
+ * 0 the declared outputs in theirs; if none are declared, what came. One that is missing, or not declared, is a lie.
+ * BYTES take the declared encoding. Row errors are one line of printable UTF-8, at most 1 KiB each.
  * Copies what it keeps. GW_E_CONTRACT with words when the replica lied; GW_E_NO_MEMORY.
  */
 GW_MUST_CHECK enum gw_status worker_predict_read(const uint8_t *bytes, size_t size, uint32_t n_rows,
@@ -55,13 +57,18 @@ struct worker_description {
     const char *const *metadata; /* key, value, key, value ...; n_metadata pairs */
     uint32_t n_metadata;
 };
-/* Decodes a DescribeResponse into `arena`. GW_E_CONTRACT with words; GW_E_NO_MEMORY. */
+/*
+ * Decodes a DescribeResponse of at most 256 KiB into `arena`, with at most 64 pairs and 4 KiB of metadata.
+ * GW_E_CONTRACT with words; GW_E_NO_MEMORY.
+ */
 GW_MUST_CHECK enum gw_status worker_describe_read(struct arena *arena, const uint8_t *bytes, size_t size,
                                                   struct worker_description *description,
                                                   struct gw_err *err);
 /*
  * Whether a replica is what the configuration says: model and version by name, and a signature that
- * fits (inputs by name; outputs where the configuration declares any). GW_E_CONTRACT with words:
+ * fits: it takes every input that the configuration lets clients send, and no others; outputs, where both declare
+ * any, are the same by name, and one of the two fits the other.
+ * GW_E_CONTRACT with words:
  * "input pixels is FP64[-1,64], the configuration says FP32[-1,64]".
  */
 GW_MUST_CHECK enum gw_status worker_describe_check(const struct worker_description *description,
