@@ -16,34 +16,40 @@ struct rpc_client;  /* one a shard: a completion queue, and the thread that wait
 struct rpc_channel; /* one address; connects by itself, reconnects with backoff */
 struct rpc_call;
 
-struct rpc_client *rpc_client_new(struct loop *loop) GW_MUST_CHECK;
-/* Cancels what is in flight, joins the thread. Callbacks not yet run will not run. Channels must be freed before. */
+struct rpc_client *rpc_client_new(struct loop *loop) GW_MUST_CHECK; /* NULL: out of memory or threads */
+/*
+ * Channels must be freed before, which cancels their calls; joins the thread. Callbacks still owed run on the
+ * loop, in loop_free() at the latest, and the last one takes the memory with it: so the order of ending is
+ * channels, client, loop.
+ */
 void rpc_client_free(struct rpc_client *client);
 
 struct rpc_channel_options {
-    uint32_t connect_timeout_ms;     /* one attempt */
-    uint32_t backoff_min_ms, backoff_max_ms; /* exponential with jitter, between attempts */
+    uint32_t connect_timeout_ms;     /* one attempt; at least 100 */
+    uint32_t backoff_min_ms, backoff_max_ms; /* exponential with jitter, between attempts; at least 100 */
     size_t max_message_bytes;        /* of a reply; beyond: GW_E_CONTRACT */
 };
 
 /* address: "host:port", "[::1]:port" or "unix:/path". Does not connect yet. NULL: out of memory. */
 struct rpc_channel *rpc_channel_new(struct rpc_client *client, const char *address,
                                     const struct rpc_channel_options *options) GW_MUST_CHECK;
-/* Its calls in flight end with GW_E_CANCELLED, and their callbacks run; state callbacks stop at once. */
+/* Its calls in flight end with GW_E_CANCELLED, and their callbacks run, later; state callbacks stop at once. */
 void rpc_channel_free(struct rpc_channel *channel);
 
 enum rpc_state { RPC_IDLE, RPC_CONNECTING, RPC_READY, RPC_DOWN };
 /*
- * Starts connecting, and calls `changed` on the loop at every change of state until rpc_channel_free().
- * An idle channel reconnects by itself: watching is wanting.
+ * Starts connecting, and calls `changed` on the loop at every change of state until rpc_channel_free(). Once a
+ * channel. States that pass faster than the loop turns are left out; but RPC_READY twice in a row means
+ * another connection. An idle channel reconnects by itself: watching is wanting.
  */
 void rpc_channel_watch(struct rpc_channel *channel,
                        void (*changed)(void *owner, enum rpc_state state), void *owner);
 
 struct rpc_reply {
-    enum gw_status status;  /* GW_OK; GW_E_DEADLINE; GW_E_CANCELLED; GW_E_NO_REPLICA: could not be
-                               reached or died, retry elsewhere; GW_E_INVALID, GW_E_OVERLOAD,
-                               GW_E_MODEL, GW_E_CONTRACT: the replica said so, in `message` */
+    enum gw_status status;  /* GW_OK; GW_E_DEADLINE; GW_E_CANCELLED: by us; GW_E_NO_REPLICA: could not be
+                               reached, died, or reset the stream, retry elsewhere; GW_E_INVALID, GW_E_OVERLOAD,
+                               GW_E_MODEL, GW_E_NOT_IMPLEMENTED (no such method), GW_E_CONTRACT: the
+                               replica said so, in `message`; GW_E_NO_MEMORY */
     const char *message;    /* never NULL; valid until the callback returns */
     const uint8_t *bytes;   /* the reply's payload; valid until the callback returns */
     size_t size;
@@ -58,13 +64,14 @@ struct rpc_call *rpc_call_new(struct rpc_channel *channel, size_t size, uint8_t 
 void rpc_call_drop(struct rpc_call *call); /* instead of starting it */
 
 /*
- * Sends. method: "/xebec.worker.v1.Worker/Predict". Fails fast: a channel that is not connected ends
- * the call with GW_E_NO_REPLICA. `done` runs exactly once, unless the client is freed first; the call is gone after it.
- * A reply later than deadline_us (CLOCK_MONOTONIC) ends with GW_E_DEADLINE and the call is cancelled at the replica.
+ * Sends. method: "/xebec.worker.v1.Worker/Predict", a constant. Fails fast: a channel that is not connected ends
+ * the call with GW_E_NO_REPLICA. `done` runs exactly once; the call is gone after it.
+ * Without a reply by deadline_us (CLOCK_MONOTONIC; kept to a few milliseconds) it ends with GW_E_DEADLINE, and is
+ * cancelled at the replica.
  */
 void rpc_call_start(struct rpc_call *call, const char *method, uint64_t deadline_us,
                     void (*done)(void *owner, const struct rpc_reply *reply), void *owner);
-/* `done` still runs, soon, with GW_E_CANCELLED unless the reply was already on its way. */
+/* Between start and done. `done` still runs, soon, with GW_E_CANCELLED unless the reply was already on its way. */
 void rpc_call_cancel(struct rpc_call *call);
 
 #endif
