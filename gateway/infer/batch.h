@@ -7,6 +7,13 @@
  * a batch holds rows of several jobs. Only jobs of one kind (equal input names, datatypes, trailing shapes,
  * wanted outputs, parameters) share a batch; each kind is a lane, a heap by deadline; the lane whose first job
  * is due earliest is served first. No padding.
+ *
+ * Nothing costs more than O(log n), however many kinds there are:
+ *
+ *   by_kind  -> lane, lane, lane ...           a hash table: where a new job belongs
+ *   by_due   -> lanes, a heap by their first job: what expires next, what is served next
+ *   lane     -> its jobs, a heap by (deadline, arrival)
+ *   oldest   -> job -> job -> ... -> newest    all jobs in the order they came: who has waited longest
  */
 #ifndef XEBEC_INFER_BATCH_H
 #define XEBEC_INFER_BATCH_H
@@ -20,13 +27,14 @@ struct batch_lane;
 
 /* The queue's view of a job; embedded in infer/version.h's struct job. */
 struct batch_entry {
-    uint64_t kind[2];      /* set by the owner: equal kinds may share a batch */
-    uint64_t deadline_us;  /* set by the owner: CLOCK_MONOTONIC */
+    uint64_t kind[2];      /* set by the owner: equal kinds may share a batch. A keyed hash: nobody can aim at it */
+    uint64_t deadline_us;  /* set by the owner: CLOCK_MONOTONIC. Not changed while queued */
     uint32_t n_rows;       /* set by the owner: > 0 */
     uint64_t queued_us;    /* batch_add()'s now */
     uint32_t taken;        /* rows handed out so far: the next is this one */
-    struct batch_lane *lane; /* the queue's; NULL while not queued */
-    uint32_t slot;           /* the queue's */
+    struct batch_lane *lane;             /* the queue's; NULL while not queued */
+    uint32_t place;                      /* the queue's */
+    struct batch_entry *older, *newer;   /* the queue's */
 };
 
 struct batch_limits {
@@ -40,9 +48,12 @@ const char *batch_reason_name(enum batch_reason reason); /* full, idle, delay, d
 
 struct batch_queue;
 struct batch_queue *batch_queue_new(const struct batch_limits *limits) GW_MUST_CHECK; /* copies limits */
-void batch_queue_free(struct batch_queue *queue); /* must be empty */
+void batch_queue_free(struct batch_queue *queue); /* must be empty; NULL is harmless */
 
-/* GW_OK; GW_E_OVERLOAD: the queue is full; GW_E_NO_MEMORY. On error not queued. The queue borrows the entry. */
+/*
+ * GW_OK; GW_E_OVERLOAD: the queue is full; GW_E_NO_MEMORY. On error not queued. The queue borrows the entry.
+ * now_us must not be less than an earlier call's.
+ */
 GW_MUST_CHECK enum gw_status batch_add(struct batch_queue *queue, struct batch_entry *entry, uint64_t now_us);
 /* Takes out what is left of the entry; harmless when it is not queued. */
 void batch_remove(struct batch_queue *queue, struct batch_entry *entry);
@@ -55,11 +66,12 @@ uint32_t batch_queued_rows(const struct batch_queue *queue);
 uint64_t batch_next_deadline(const struct batch_queue *queue); /* UINT64_MAX when empty */
 
 /*
- * A replica is idle, and a batch may have up to `limit` rows: send now, or wait for company?
+ * A replica is idle, and a batch may have up to `limit` rows (> 0): send now, or wait for company?
+ * Asked of the kind that batch_take() would serve; the first of these that holds:
  *   BATCH_FULL      limit rows are there
- *   BATCH_DELAY     the oldest job has waited max_delay_us
+ *   BATCH_IDLE      max_delay_us or wait_rows is 0, or wait_rows are there: an idle replica is reason enough
+ *   BATCH_DELAY     the oldest job, of any kind, has waited max_delay_us
  *   BATCH_DEADLINE  waiting longer would cost the earliest job its deadline: now + call_us >= deadline
- *   BATCH_IDLE      max_delay_us or wait_rows is 0: an idle replica is reason enough
  * True: send, *reason says why. False: nothing, until *wake_us (UINT64_MAX: until a batch_add()).
  * call_us: what a call is expected to take; 0 when unknown.
  */

@@ -1,0 +1,390 @@
+/* batch: one hash table of lanes, heaps of lanes and of jobs, and the list of who has waited longest. */
+#include "infer/batch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { HEAP_FIRST_ROOM = 8, TABLE_FIRST_SIZE = 16 };
+
+/* What is due first is at the top. Ties go to who came first, so that no job overtakes its equal. */
+struct due {
+    uint64_t deadline_us, arrival;
+    void *item;      /* an entry, or a lane */
+    uint32_t *place; /* where the item keeps its place in the heap */
+};
+
+struct heap {
+    struct due *at;
+    uint32_t count, room;
+};
+
+struct batch_lane {
+    uint64_t kind[2];
+    struct batch_lane *next; /* of the same bucket */
+    uint32_t place;          /* in by_due */
+    uint32_t rows;           /* not yet handed out */
+    struct heap jobs;
+};
+
+struct batch_queue {
+    struct batch_limits limits;
+    uint32_t rows; /* not yet handed out */
+    uint64_t arrivals;
+    struct batch_entry *oldest, *newest;
+    struct heap by_due;
+    struct batch_lane **by_kind; /* buckets: a power of two */
+    uint32_t buckets;
+    struct batch_lane *spare; /* the last lane dropped: a queue that runs empty makes it again at once */
+};
+
+static bool heap_reserve(struct heap *heap);
+static void heap_insert(struct heap *heap, struct due due);
+static void heap_remove(struct heap *heap, uint32_t place);
+static void heap_update(struct heap *heap, uint32_t place, uint64_t deadline_us, uint64_t arrival);
+static struct batch_lane *lane_find(const struct batch_queue *queue, const uint64_t kind[2]);
+static struct batch_lane *lane_make(struct batch_queue *queue, const uint64_t kind[2]);
+static void lane_settle(struct batch_queue *queue, struct batch_lane *lane);
+static void lane_free(struct batch_lane *lane);
+
+const char *batch_reason_name(enum batch_reason reason)
+{
+    static const char *const names[BATCH_REASON_COUNT] = {
+        [BATCH_FULL] = "full", [BATCH_IDLE] = "idle", [BATCH_DELAY] = "delay", [BATCH_DEADLINE] = "deadline"};
+    return names[reason];
+}
+
+struct batch_queue *batch_queue_new(const struct batch_limits *limits)
+{
+    struct batch_queue *queue = calloc(1, sizeof *queue);
+    if (!queue)
+        return NULL;
+    queue->limits = *limits;
+    queue->buckets = TABLE_FIRST_SIZE;
+    queue->by_kind = calloc(queue->buckets, sizeof(struct batch_lane *));
+    if (!queue->by_kind) {
+        free(queue);
+        return NULL;
+    }
+    return queue;
+}
+
+void batch_queue_free(struct batch_queue *queue)
+{
+    if (!queue)
+        return;
+    assert(!queue->oldest);
+    lane_free(queue->spare);
+    free(queue->by_due.at);
+    free(queue->by_kind);
+    free(queue);
+}
+
+static uint32_t rows_left(const struct batch_entry *entry)
+{
+    return entry->n_rows - entry->taken;
+}
+
+static void count_out(struct batch_queue *queue, struct batch_lane *lane, uint32_t rows)
+{
+    queue->rows -= rows;
+    lane->rows -= rows;
+}
+
+static void link_newest(struct batch_queue *queue, struct batch_entry *entry)
+{
+    entry->older = queue->newest;
+    entry->newer = NULL;
+    *(queue->newest ? &queue->newest->newer : &queue->oldest) = entry;
+    queue->newest = entry;
+}
+
+static void unlink_entry(struct batch_queue *queue, struct batch_entry *entry)
+{
+    *(entry->older ? &entry->older->newer : &queue->oldest) = entry->newer;
+    *(entry->newer ? &entry->newer->older : &queue->newest) = entry->older;
+}
+
+enum gw_status batch_add(struct batch_queue *queue, struct batch_entry *entry, uint64_t now_us)
+{
+    if (queue->oldest && (uint64_t)queue->rows + entry->n_rows > queue->limits.max_queued_rows)
+        return GW_E_OVERLOAD;
+    struct batch_lane *lane = lane_find(queue, entry->kind);
+    if (!lane)
+        lane = lane_make(queue, entry->kind);
+    if (!lane)
+        return GW_E_NO_MEMORY;
+    if (!heap_reserve(&lane->jobs)) {
+        lane_settle(queue, lane);
+        return GW_E_NO_MEMORY;
+    }
+    entry->queued_us = now_us;
+    entry->taken = 0;
+    entry->lane = lane;
+    queue->rows += entry->n_rows;
+    lane->rows += entry->n_rows;
+    link_newest(queue, entry);
+    heap_insert(&lane->jobs, (struct due){entry->deadline_us, queue->arrivals++, entry, &entry->place});
+    lane_settle(queue, lane);
+    return GW_OK;
+}
+
+void batch_remove(struct batch_queue *queue, struct batch_entry *entry)
+{
+    struct batch_lane *lane = entry->lane;
+    if (!lane)
+        return;
+    entry->lane = NULL;
+    count_out(queue, lane, rows_left(entry));
+    unlink_entry(queue, entry);
+    heap_remove(&lane->jobs, entry->place);
+    lane_settle(queue, lane);
+}
+
+static struct batch_lane *first_lane(const struct batch_queue *queue)
+{
+    return queue->by_due.count ? queue->by_due.at[0].item : NULL;
+}
+
+struct batch_entry *batch_expired(struct batch_queue *queue, uint64_t now_us)
+{
+    if (batch_next_deadline(queue) > now_us || !queue->oldest)
+        return NULL;
+    struct batch_entry *entry = first_lane(queue)->jobs.at[0].item;
+    batch_remove(queue, entry);
+    return entry;
+}
+
+struct batch_entry *batch_any(struct batch_queue *queue)
+{
+    struct batch_entry *entry = queue->oldest;
+    if (entry)
+        batch_remove(queue, entry);
+    return entry;
+}
+
+uint32_t batch_queued_rows(const struct batch_queue *queue)
+{
+    return queue->rows;
+}
+
+uint64_t batch_next_deadline(const struct batch_queue *queue)
+{
+    return queue->by_due.count ? queue->by_due.at[0].deadline_us : UINT64_MAX;
+}
+
+static uint64_t add_saturated(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+bool batch_decide(const struct batch_queue *queue, uint32_t limit, uint64_t call_us, uint64_t now_us,
+                  enum batch_reason *reason, uint64_t *wake_us)
+{
+    assert(limit > 0);
+    const struct batch_limits *limits = &queue->limits;
+    const struct batch_lane *lane = first_lane(queue);
+    *wake_us = UINT64_MAX;
+    if (!lane)
+        return false;
+    uint64_t delay_at = add_saturated(queue->oldest->queued_us, limits->max_delay_us);
+    uint64_t deadline_us = batch_next_deadline(queue);
+    uint64_t deadline_at = deadline_us > call_us ? deadline_us - call_us : 0;
+    if (lane->rows >= limit)
+        *reason = BATCH_FULL;
+    else if (!limits->max_delay_us || lane->rows >= limits->wait_rows)
+        *reason = BATCH_IDLE;
+    else if (delay_at <= now_us)
+        *reason = BATCH_DELAY;
+    else if (deadline_at <= now_us)
+        *reason = BATCH_DEADLINE;
+    else {
+        *wake_us = delay_at < deadline_at ? delay_at : deadline_at;
+        return false;
+    }
+    return true;
+}
+
+/* Hands out up to `most` rows of the entry; the last of them take it out of the queue. */
+static struct batch_piece cut_piece(struct batch_queue *queue, struct batch_entry *entry, uint32_t most)
+{
+    uint32_t left = rows_left(entry);
+    struct batch_piece piece = {entry, entry->taken, left < most ? left : most};
+    count_out(queue, entry->lane, piece.count);
+    entry->taken += piece.count;
+    if (piece.count == left)
+        batch_remove(queue, entry);
+    return piece;
+}
+
+uint32_t batch_take(struct batch_queue *queue, uint32_t limit, struct batch_piece *pieces, uint32_t room,
+                    uint32_t *rows)
+{
+    const struct batch_lane *lane = first_lane(queue);
+    uint32_t n_pieces = 0, in_lane = lane ? lane->rows : 0;
+    uint32_t most = in_lane < limit ? in_lane : limit;
+    *rows = 0;
+    while (*rows < most && n_pieces < room) {
+        pieces[n_pieces] = cut_piece(queue, lane->jobs.at[0].item, most - *rows);
+        *rows += pieces[n_pieces++].count;
+    }
+    return n_pieces;
+}
+
+/* --- lanes ---------------------------------------------------------------------------------------- */
+
+static struct batch_lane **bucket_of(const struct batch_queue *queue, const uint64_t kind[2])
+{
+    return &queue->by_kind[kind[0] & (queue->buckets - 1)];
+}
+
+static struct batch_lane *lane_find(const struct batch_queue *queue, const uint64_t kind[2])
+{
+    struct batch_lane *lane = *bucket_of(queue, kind);
+    while (lane && (lane->kind[0] != kind[0] || lane->kind[1] != kind[1]))
+        lane = lane->next;
+    return lane;
+}
+
+static void lane_link(struct batch_queue *queue, struct batch_lane *lane)
+{
+    struct batch_lane **bucket = bucket_of(queue, lane->kind);
+    lane->next = *bucket;
+    *bucket = lane;
+}
+
+/* Doubles the table; without memory it stays as it is, and its chains grow instead. */
+static void table_grow(struct batch_queue *queue)
+{
+    struct batch_lane **by_kind = calloc(queue->buckets * 2ULL, sizeof(struct batch_lane *));
+    if (!by_kind)
+        return;
+    free(queue->by_kind);
+    queue->by_kind = by_kind;
+    queue->buckets *= 2;
+    for (uint32_t i = 0; i < queue->by_due.count; i++)
+        lane_link(queue, queue->by_due.at[i].item);
+}
+
+/* A lane without jobs, due never; the caller adds a job, or settles it away. */
+static struct batch_lane *lane_make(struct batch_queue *queue, const uint64_t kind[2])
+{
+    struct batch_lane *lane = queue->spare ? queue->spare : calloc(1, sizeof *lane);
+    if (!lane || !heap_reserve(&queue->by_due)) {
+        if (lane != queue->spare)
+            lane_free(lane);
+        return NULL;
+    }
+    queue->spare = NULL;
+    lane->kind[0] = kind[0];
+    lane->kind[1] = kind[1];
+    heap_insert(&queue->by_due, (struct due){UINT64_MAX, UINT64_MAX, lane, &lane->place});
+    lane_link(queue, lane);
+    if (queue->by_due.count > queue->buckets)
+        table_grow(queue);
+    return lane;
+}
+
+static void lane_drop(struct batch_queue *queue, struct batch_lane *lane)
+{
+    struct batch_lane **at = bucket_of(queue, lane->kind);
+    while (*at != lane)
+        at = &(*at)->next;
+    *at = lane->next;
+    heap_remove(&queue->by_due, lane->place);
+    lane_free(queue->spare);
+    queue->spare = lane;
+}
+
+/* After any change of its jobs: a lane stands in by_due as its first job does; without jobs it goes. */
+static void lane_settle(struct batch_queue *queue, struct batch_lane *lane)
+{
+    const struct due *first = lane->jobs.at;
+    if (lane->jobs.count)
+        heap_update(&queue->by_due, lane->place, first->deadline_us, first->arrival);
+    else
+        lane_drop(queue, lane);
+}
+
+static void lane_free(struct batch_lane *lane)
+{
+    if (!lane)
+        return;
+    free(lane->jobs.at);
+    free(lane);
+}
+
+/* --- a binary heap whose items know their place ---------------------------------------------------- */
+
+/* Makes sure that one more fits. */
+static bool heap_reserve(struct heap *heap)
+{
+    if (heap->count < heap->room)
+        return true;
+    uint32_t room = heap->room ? heap->room * 2 : HEAP_FIRST_ROOM;
+    struct due *at = realloc(heap->at, room * sizeof *at);
+    if (!at)
+        return false;
+    heap->at = at;
+    heap->room = room;
+    return true;
+}
+
+static bool is_before(const struct due *a, const struct due *b)
+{
+    return a->deadline_us != b->deadline_us ? a->deadline_us < b->deadline_us : a->arrival < b->arrival;
+}
+
+static void heap_put(struct heap *heap, uint32_t place, struct due due)
+{
+    heap->at[place] = due;
+    *due.place = place;
+}
+
+static void heap_up(struct heap *heap, uint32_t place, struct due due)
+{
+    while (place > 0 && is_before(&due, &heap->at[(place - 1) / 2])) {
+        heap_put(heap, place, heap->at[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    heap_put(heap, place, due);
+}
+
+static void heap_down(struct heap *heap, uint32_t place, struct due due)
+{
+    for (uint32_t child; (child = 2 * place + 1) < heap->count; place = child) {
+        if (child + 1 < heap->count && is_before(&heap->at[child + 1], &heap->at[child]))
+            child++;
+        if (!is_before(&heap->at[child], &due))
+            break;
+        heap_put(heap, place, heap->at[child]);
+    }
+    heap_put(heap, place, due);
+}
+
+static void heap_sift(struct heap *heap, uint32_t place, struct due due)
+{
+    if (place > 0 && is_before(&due, &heap->at[(place - 1) / 2]))
+        heap_up(heap, place, due);
+    else
+        heap_down(heap, place, due);
+}
+
+static void heap_insert(struct heap *heap, struct due due)
+{
+    heap_up(heap, heap->count++, due);
+}
+
+static void heap_remove(struct heap *heap, uint32_t place)
+{
+    struct due last = heap->at[--heap->count];
+    if (place < heap->count)
+        heap_sift(heap, place, last);
+}
+
+static void heap_update(struct heap *heap, uint32_t place, uint64_t deadline_us, uint64_t arrival)
+{
+    struct due due = heap->at[place];
+    due.deadline_us = deadline_us;
+    due.arrival = arrival;
+    heap_sift(heap, place, due);
+}
