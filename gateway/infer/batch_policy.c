@@ -1,21 +1,23 @@
 #include "infer/batch_policy.h"
 
 /*
- * The share of the SLO that one call may take. With c calls in flight at a replica that works on one at a time,
- * a call that keeps it busy for S measures c * S from sending to reply. A row that just missed a batch waits S
- * for the next slot, and then that call: (1 + 1/c) calls, at most 2. So at 0.4 the queue and the replica
- * take at most 0.8 of the SLO (0.6 with the usual 2 calls), and the rest is for reading, replying, the network,
- * and the jitter of a machine under load, which at the 99th percentile is not small.
+ * The share of the SLO that one call may take. With c calls in flight at a replica that works on one at a
+ * time, a call that keeps it busy for S measures c * S from sending to reply. A row that just missed a batch
+ * waits S for the next slot, and then that call: (1 + 1/c) calls, at most 2. So at 0.4 the queue and the
+ * replica take at most 0.8 of the SLO (0.6 with the usual 2 calls), and the rest is for reading, replying,
+ * the network, and the jitter of a machine under load, which at the 99th percentile is not small.
  */
 #define CALL_SHARE_PERCENT 40
 
 /*
  * Rows that a full, fast batch adds to the limit. One step a round trip, whatever the calls in flight: 2 rows
- * reach 128 within 64 round trips (0.64 s at 200 batches/s, 2 in flight), and overshoot little at small limits.
+ * reach 128 within 64 round trips (0.64 s at 200 batches/s, 2 in flight), and overshoot little at small
+ * limits.
  */
 #define GROWTH_ROWS 2
 
-/* What a slow batch leaves of the limit, Clipper's tenth. From whole rows down to whole rows: always at least one less. */
+/* What a slow batch leaves of the limit, Clipper's tenth. From whole rows down to whole rows: always at least
+ * one less. */
 #define BACKOFF_PERCENT 90
 
 void batch_policy_init(struct batch_policy *policy, const struct config_batching *batching, uint64_t slo_us)
@@ -29,7 +31,10 @@ void batch_policy_init(struct batch_policy *policy, const struct config_batching
     };
 }
 
-uint32_t batch_policy_limit(const struct batch_policy *policy) { return policy->limit; }
+uint32_t batch_policy_limit(const struct batch_policy *policy)
+{
+    return policy->limit;
+}
 
 /*
  * A model whose every call is slow, however few its rows, misses the target at any limit; to back off would

@@ -20,7 +20,8 @@ static bool is_named(const char *name, const char *asked, size_t length)
     return strlen(name) == length && memcmp(name, asked, length) == 0;
 }
 
-const struct config_arm *route_named(const struct config_endpoint *endpoint, const char *version, size_t length)
+const struct config_arm *route_named(const struct config_endpoint *endpoint, const char *version,
+                                     size_t length)
 {
     for (uint32_t i = 0; i < endpoint->n_arms; i++) {
         const struct config_version *candidate = endpoint->arms[i].version;
