@@ -35,13 +35,18 @@ struct cache_key {
     uint64_t word[2];
 };
 
-/* bytes: the bound on everything: entries, answers, table, ghosts. NULL: out of memory. */
+/*
+ * bytes: the bound on everything: entries (those in flight too), answers, table, ghosts, with malloc's own share.
+ * One answer may take an eighth of a segment; larger ones are handed on, not stored. A cache of too few bytes,
+ * or 0, keeps nothing: every lookup is PASS, and keys are still made. NULL: out of memory.
+ */
 struct cache *cache_new(size_t bytes, struct metrics *metrics) GW_MUST_CHECK;
-void cache_free(struct cache *cache); /* nobody may be waiting */
+void cache_free(struct cache *cache); /* nobody may be waiting; NULL is harmless */
 
 /*
  * The part of the key that all rows of a request share: version, model digest, and the names, datatypes and
- * trailing shapes of its inputs, wanted outputs, parameters. Lengths are hashed too: no two contexts read alike.
+ * trailing shapes of its inputs, wanted outputs, parameters. Each part is hashed by itself, under the hash of those
+ * before it, and lists begin with their length: no two contexts read alike. Serves as the kind of a batch_entry, too.
  */
 struct cache_key cache_context_key(const struct cache *cache, const char *version, const uint64_t digest[2],
                                    const struct tensor *inputs, uint32_t n_inputs,
@@ -50,12 +55,15 @@ struct cache_key cache_context_key(const struct cache *cache, const char *versio
 struct cache_key cache_row_key(struct cache_key context, const struct tensor *inputs, uint32_t n_inputs,
                                uint32_t row);
 
-/* Who waits for a row that another one computes. Embedded in the row; the cache's from JOINED until woken. */
+/*
+ * Who waits for a row that another one computes. Embedded in the row; the cache's from JOINED until woken.
+ * Zero-initialise it, set loop and woken.
+ */
 struct cache_waiter {
     struct loop *loop;                      /* set by the caller: woken runs there */
     void (*woken)(struct cache_waiter *waiter);
     struct loop_task task;                  /* the cache's */
-    struct cache_waiter *next;              /* the cache's */
+    struct cache_waiter *next, **link;      /* the cache's; link is NULL while nobody has it in line */
     enum { CACHE_WOKEN_ANSWER, CACHE_WOKEN_FAILED, CACHE_WOKEN_RETRY } how; /* when woken */
     struct predict_result *answer;          /* ANSWER: one reference, the waiter's now; one row */
     struct gw_err err;                      /* FAILED */
@@ -69,14 +77,18 @@ enum cache_outcome cache_lookup(struct cache *cache, struct cache_key key, uint6
 
 /*
  * The leader's answer: stored for ttl_us where `store` (else only handed to those who wait); `row` of
- * `answer` is copied. Without memory nothing is stored, and waiters are told to look up again.
+ * `answer`, which must be well, is copied. Without memory nothing is stored, and waiters are told to look up
+ * again. Like fail and abandon, harmless when nobody leads this key.
  */
 void cache_fill(struct cache *cache, struct cache_key key, const struct predict_result *answer, uint32_t row,
                 uint64_t now_us, uint64_t ttl_us, bool store);
 void cache_fail(struct cache *cache, struct cache_key key, const struct gw_err *err); /* waiters get err; nothing is stored */
 void cache_abandon(struct cache *cache, struct cache_key key);                        /* the leader gave up: one waiter will lead */
 
-/* A waiter that no longer wants the row. True: it is unlinked and will not be woken. False: woken() is on its way. */
+/*
+ * A waiter that no longer wants the row, from JOINED until woken. True: it is unlinked and will not be woken.
+ * False: woken() is on its way, on the waiter's loop.
+ */
 bool cache_leave(struct cache *cache, struct cache_key key, struct cache_waiter *waiter);
 
 #endif
