@@ -520,6 +520,8 @@ static void segment_close(struct segment *segment)
     for (enum place place = PENDING; place < PLACE_COUNT; place++)
         while (segment->queues[place].oldest)
             entry_drop(segment, segment->queues[place].oldest);
+    if (segment->bytes)
+        metric_set(segment->bytes, 0);
     free(segment->buckets);
     free(segment->ghosts);
     pthread_mutex_destroy(&segment->lock);
