@@ -1,6 +1,6 @@
 /*
  * config: YAML -> one validated, immutable, reference-counted struct config.
- * The home of libyaml. Every key, its type, default and meaning is a row of one table in config.c, which
+ * Every key, its type, default and meaning is a row of one table in config_keys.c, which
  * docs/configuration.md and configs/ are tested against. Every problem in a file is reported at once.
  */
 #ifndef XEBEC_CONFIG_H
@@ -18,8 +18,8 @@
 
 struct config_address { /* what to listen on: "127.0.0.1:8080", "[::]:8080", "*:8080", "unix:/run/xebec.sock" */
     const char *text;
-    const char *host; /* numeric; NULL for unix */
-    const char *port;
+    const char *host; /* numeric, as inet_ntop() writes it ("*" is 0.0.0.0); NULL for unix */
+    const char *port; /* "0".."65535"; NULL for unix */
     const char *unix_path; /* NULL for TCP */
 };
 
@@ -99,7 +99,7 @@ struct config {
     struct config_address listen, admin; /* 127.0.0.1:8080, 127.0.0.1:8081 */
     uint32_t shards;          /* shards: the cores */
     enum log_level log_level; /* log.level: info */
-    const char *access_log;   /* log.access: off; or a path, or "stdout" */
+    const char *access_log;   /* log.access: NULL: off; or an absolute path, or "stdout" */
     struct config_limits limits;
     struct config_timeouts timeouts;
     size_t cache_bytes;       /* cache.memory: 64MiB; 0 or `cache: off`: none */
@@ -119,12 +119,16 @@ struct config_problems {      /* in file order; at most 100, then one that says 
     struct config_problem *list;
     uint32_t count;
     struct buf text;          /* owns the words */
+    struct config_problem no_memory; /* what list is when there is no memory even for a list */
 };
 void config_problems_clear(struct config_problems *problems);
+/* One line a problem: "PATH:LINE:COLUMN: what", or "PATH: what" when it is about the whole file. */
+void config_problems_print(const struct config_problems *problems, const char *path, struct buf *out);
 
 /*
- * Parses and validates. NULL if there is any problem; then problems has at least one.
- * path is only for messages. bytes: any bytes at all; more than 1 MiB is a problem.
+ * Parses and validates. NULL if there is any problem; then problems has at least one. Whatever problems held
+ * before is overwritten, not freed; it must stay where it is until config_problems_clear().
+ * path is only kept. bytes: any bytes at all; more than 1 MiB is a problem.
  */
 struct config *config_parse(const char *path, const char *bytes, size_t length,
                             struct config_problems *problems) GW_MUST_CHECK;

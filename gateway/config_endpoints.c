@@ -1,0 +1,282 @@
+/* config_endpoints: reads endpoints: the versions that answer, their weights, and the default answer. */
+#include "config_keys.h"
+
+#include <string.h>
+
+#include "config_json.h"
+
+#define ARMS_MAX 256
+
+static void read_endpoint(struct config_reader *reader, const struct key *key, const struct node *node,
+                          struct config_endpoint *endpoint);
+static const struct config_version *find_version(struct config_reader *reader, const struct node *node);
+static bool arm_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
+                     const struct config_arm *arm, const struct node *node);
+static void check_answer(struct config_reader *reader, const struct config_endpoint *endpoint,
+                         const struct node *answer);
+
+void read_endpoints(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    struct config *config = base;
+    if (!reader_expects(reader, node, NODE_MAP, "a mapping of endpoints"))
+        return;
+    struct config_endpoint **endpoints = reader_array(reader, node->count, sizeof *endpoints);
+    if (!endpoints)
+        return;
+    config->endpoints = endpoints;
+    for (const struct node *child = node->first; child; child = child->next) {
+        struct config_endpoint *endpoint = reader_array(reader, 1, sizeof *endpoint);
+        if (!endpoint)
+            return;
+        reader_name(reader, child, "an endpoint");
+        endpoint->name = reader_text(reader, child->key, child->key_length);
+        endpoint->index = config->n_endpoints;
+        endpoints[config->n_endpoints++] = endpoint;
+        if (child->kind != NODE_REFUSED)
+            read_endpoint(reader, key, child, endpoint);
+    }
+}
+
+static void read_endpoint(struct config_reader *reader, const struct key *key, const struct node *node,
+                          struct config_endpoint *endpoint)
+{
+    keys_read_member(reader, key, node, endpoint);
+    const struct node *model = node_get(node, "model"), *split = node_get(node, "split");
+    if (model && split)
+        node_problem(reader->problems, split, "model and split exclude each other; keep one");
+    else if (!model && !split && (node->kind == NODE_MAP || node_is_null(node)))
+        node_problem(reader->problems, node, "needs model or split: which version answers");
+    if (endpoint->n_arms && endpoint->arms[0].version)
+        endpoint->signature = &endpoint->arms[0].version->model->signature;
+    const struct node *answer = node_get(node, "default");
+    if (answer && endpoint->signature && endpoint->signature->n_outputs)
+        check_answer(reader, endpoint, answer);
+}
+
+/* --- arms --- */
+
+void read_sole_arm(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    (void)key;
+    struct config_endpoint *endpoint = base;
+    struct config_arm *arm = reader_array(reader, 1, sizeof *arm);
+    if (!arm)
+        return;
+    arm->version = find_version(reader, node);
+    arm->weight = 1;
+    endpoint->arms = arm;
+    endpoint->n_arms = 1;
+    endpoint->weight_sum = 1;
+}
+
+void read_split(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    struct config_endpoint *endpoint = base;
+    bool weighed = true;
+    if (!reader_expects(reader, node, NODE_LIST, "a list of {model: ..., weight: ...}"))
+        return;
+    if (node->count == 0 || node->count > ARMS_MAX) {
+        node_problem(reader->problems, node, "expected 1 to %d arms, got %u", ARMS_MAX, node->count);
+        return;
+    }
+    struct config_arm *arms = reader_array(reader, node->count, sizeof *arms);
+    if (!arms)
+        return;
+    endpoint->arms = arms;
+    endpoint->n_arms = 0; /* whatever `model` put there */
+    endpoint->weight_sum = 0;
+    for (const struct node *child = node->first; child; child = child->next) {
+        struct config_arm *arm = &arms[endpoint->n_arms];
+        *arm = (struct config_arm){.weight = 0}; /* the one before may not have stayed */
+        if (child->kind != NODE_REFUSED)
+            keys_read_member(reader, key, child, arm);
+        const struct node *weight = node_get(child, "weight");
+        weighed &= arm->weight > 0 || (weight && node_is(weight, "0"));
+        endpoint->weight_sum += arm->weight;
+        if (arm->version && arm_fits(reader, endpoint, arm, child))
+            endpoint->n_arms++;
+    }
+    if (weighed && endpoint->weight_sum == 0)
+        node_problem(reader->problems, node,
+                     "the weights add up to 0; give at least one arm a weight above 0");
+}
+
+void read_arm_version(struct config_reader *reader, const struct key *key, const struct node *node,
+                      void *base)
+{
+    (void)key;
+    struct config_arm *arm = base;
+    arm->version = find_version(reader, node);
+}
+
+static const struct config_model *find_model(const struct config *config, const char *name, size_t length)
+{
+    for (uint32_t i = 0; i < config->n_models; i++)
+        if (strlen(config->models[i]->name) == length && memcmp(config->models[i]->name, name, length) == 0)
+            return config->models[i];
+    return NULL;
+}
+
+static void tell_unknown_model(struct config_reader *reader, const struct node *node, size_t name_length)
+{
+    struct words words;
+    if (reader->config->n_models == 0) /* which has been told */
+        return;
+    words_init(&words, node->text, name_length);
+    for (uint32_t i = 0; i < reader->config->n_models; i++)
+        words_offer(&words, reader->config->models[i]->name);
+    node_problem(reader->problems, node, "no model %s%s", quote(node->text, name_length).text,
+                 words_hint(&words, "the models are"));
+}
+
+static void tell_unknown_version(struct config_reader *reader, const struct node *node,
+                                 const struct config_model *model, const char *what)
+{
+    struct words words;
+    words_init(&words, "", 0);
+    for (uint32_t i = 0; i < model->n_versions; i++)
+        words_offer(&words, model->versions[i]->name);
+    node_problem(reader->problems, node, "%s %s; model %.64s has: %s", what,
+                 quote(node->text, node->length).text, model->name, words.used ? words.list : "none");
+}
+
+/* The version that "digits@linear" names; NULL when there is none, which is told here. */
+static const struct config_version *find_version(struct config_reader *reader, const struct node *node)
+{
+    if (!reader_expects(reader, node, NODE_SCALAR, "model@version such as digits@linear"))
+        return NULL;
+    const char *at = memchr(node->text, '@', node->length);
+    size_t model_length = at ? (size_t)(at - node->text) : node->length;
+    const struct config_model *model = find_model(reader->config, node->text, model_length);
+    if (!at && !model)
+        node_problem(reader->problems, node, "expected model@version such as digits@linear, got %s",
+                     quote(node->text, node->length).text);
+    else if (!at)
+        tell_unknown_version(reader, node, model, "expected model@version, got");
+    else if (!model)
+        tell_unknown_model(reader, node, model_length);
+    if (!at || !model)
+        return NULL;
+    for (uint32_t i = 0; i < model->n_versions; i++)
+        if (strcmp(model->versions[i]->name, at + 1) == 0)
+            return model->versions[i];
+    tell_unknown_version(reader, node, model, "no version");
+    return NULL;
+}
+
+/* --- agreement --- */
+
+static const struct tensor_spec *find_tensor(const struct tensor_spec *specs, uint32_t count,
+                                             const char *name)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(specs[i].name, name) == 0)
+            return &specs[i];
+    return NULL;
+}
+
+static bool same_tensor(const struct tensor_spec *a, const struct tensor_spec *b)
+{
+    return a->datatype == b->datatype && a->encoding == b->encoding && a->dims == b->dims &&
+           memcmp(a->shape, b->shape, a->dims * sizeof a->shape[0]) == 0;
+}
+
+/* The first tensor of `a` that `b` has not, or has differently. */
+static const struct tensor_spec *first_difference(const struct tensor_spec *a, uint32_t n_a,
+                                                  const struct tensor_spec *b, uint32_t n_b)
+{
+    for (uint32_t i = 0; i < n_a; i++) {
+        const struct tensor_spec *other = find_tensor(b, n_b, a[i].name);
+        if (!other || !same_tensor(&a[i], other))
+            return &a[i];
+    }
+    return NULL;
+}
+
+static const struct tensor_spec *signature_difference(const struct signature *a, const struct signature *b)
+{
+    const struct tensor_spec *difference = first_difference(a->inputs, a->n_inputs, b->inputs, b->n_inputs);
+    if (!difference)
+        difference = first_difference(b->inputs, b->n_inputs, a->inputs, a->n_inputs);
+    if (!difference)
+        difference = first_difference(a->outputs, a->n_outputs, b->outputs, b->n_outputs);
+    if (!difference)
+        difference = first_difference(b->outputs, b->n_outputs, a->outputs, a->n_outputs);
+    return difference;
+}
+
+/* Whether an arm is new to the split and agrees with those before it; told here otherwise. */
+static bool arm_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
+                     const struct config_arm *arm, const struct node *node)
+{
+    const struct node *model = node_get(node, "model");
+    for (uint32_t i = 0; i < endpoint->n_arms; i++)
+        if (endpoint->arms[i].version == arm->version) {
+            node_problem(reader->problems, model, "%s is in this split already; add up the weights",
+                         arm->version->full_name);
+            return false;
+        }
+    if (endpoint->n_arms == 0)
+        return true;
+    const struct config_version *first = endpoint->arms[0].version;
+    const struct tensor_spec *difference =
+        signature_difference(&first->model->signature, &arm->version->model->signature);
+    if (difference)
+        node_problem(reader->problems, model,
+                     "%s and %s differ in %s; the arms of a split must take and answer the same tensors",
+                     first->full_name, arm->version->full_name,
+                     quote(difference->name, strlen(difference->name)).text);
+    return !difference;
+}
+
+/* --- default answer --- */
+
+static const char *json_of(struct config_reader *reader, const struct node *node)
+{
+    struct buf json = {0};
+    node_write_json(node, &json);
+    const char *text = json.failed ? "" : reader_text(reader, json.bytes, json.length);
+    reader->problems->no_memory |= json.failed;
+    buf_clear(&json);
+    return text;
+}
+
+void read_answer(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    (void)key;
+    struct config_endpoint *endpoint = base;
+    if (!reader_expects(reader, node, NODE_MAP, "output names and values such as {label: -1}"))
+        return;
+    if (node->count == 0) {
+        node_problem(reader->problems, node,
+                     "expected at least one output; without a default, remove the key");
+        return;
+    }
+    struct config_default *defaults = reader_array(reader, node->count, sizeof *defaults);
+    if (!defaults)
+        return;
+    endpoint->defaults = defaults;
+    for (const struct node *child = node->first; child; child = child->next) {
+        struct config_default *output = &defaults[endpoint->n_defaults++];
+        output->name = reader_text(reader, child->key, child->key_length);
+        output->json = json_of(reader, child);
+    }
+}
+
+static void check_answer(struct config_reader *reader, const struct config_endpoint *endpoint,
+                         const struct node *answer)
+{
+    const struct signature *signature = endpoint->signature;
+    for (const struct node *child = answer->first; child; child = child->next) {
+        struct words words;
+        if (answer->kind != NODE_MAP || find_tensor(signature->outputs, signature->n_outputs, child->key))
+            continue;
+        words_init(&words, child->key, child->key_length);
+        for (uint32_t i = 0; i < signature->n_outputs; i++)
+            words_offer(&words, signature->outputs[i].name);
+        problem_add(reader->problems, child->key_line, child->key_column,
+                    "%s: model %.64s has no output %s%s", node_path(answer).text,
+                    endpoint->arms[0].version->model->name, quote(child->key, child->key_length).text,
+                    words_hint(&words, "its outputs are"));
+    }
+}
