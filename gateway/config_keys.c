@@ -61,8 +61,8 @@ static const struct key keys[] = {
     {"timeouts.drain", KEY_DURATION, "10s", BETWEEN("0s", "24h"), FIELD(struct config, timeouts.drain_us),
      .meaning = "how long requests in flight may take to finish after SIGTERM"},
 
-    {"cache", KEY_SWITCH, FIELD(struct config, cache_bytes),
-     .meaning = "answers to rows, in memory, shared by all models; or off"},
+    {"cache", KEY_SWITCH, "on", FIELD(struct config, cache_bytes),
+     .meaning = "answers to rows that were asked before, in memory, shared by all models"},
     {"cache.memory", KEY_SIZE, "64MiB", BETWEEN("0B", "1TiB"), FIELD(struct config, cache_bytes),
      .meaning = "bound on everything the cache holds; 0 is off"},
 
@@ -92,8 +92,8 @@ static const struct key keys[] = {
     {"models.NAME.batching.calls", KEY_INTEGER, "2", BETWEEN("1", "64"),
      FIELD(struct config_model, batching.calls), .meaning = "batches in flight to one replica"},
 
-    {"models.NAME.cache", KEY_SWITCH, FIELD(struct config_model, cache),
-     .meaning = "whether this model's answers are cached; or off"},
+    {"models.NAME.cache", KEY_SWITCH, "on", FIELD(struct config_model, cache),
+     .meaning = "whether and how this model's answers are cached"},
     {"models.NAME.cache.enabled", KEY_BOOLEAN, "true", FIELD(struct config_model, cache),
      .meaning = "false is the same as cache: off"},
     {"models.NAME.cache.ttl", KEY_DURATION, "10m", BETWEEN("1ms", "8760h"),

@@ -1,0 +1,84 @@
+#!/usr/bin/python3
+"""Checks that includes in gateway/ go one way, and that each library is included from its home alone.
+
+    layers.py [ROOT]
+
+    shard, admin, main -> edge -> infer -> replica -> support        config.h: from all but support
+"""
+import pathlib
+import re
+import sys
+
+LAYERS = ["support", "replica", "infer", "edge", "top"]  # a layer includes itself and what stands before it
+CONFIG_MAY = re.compile(r"config\w*\.h|support/.*|replica/tensor\.h")
+LIBRARY_HOMES = [  # an include, and the only files that may have it
+    (r"event2/.*", {"support/loop.c", "edge/listener.c", "edge/conn.c"}),
+    (r"http_parser\.h", {"edge/http1.c"}),
+    (r"grpc/.*", {"replica/rpc.c"}),
+    (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
+    (r"simdjson\.h", {"infer/codec_json.cc"}),
+    (r"yaml\.h", {"config_yaml.c"}),
+    (r"sodium\.h|sodium/.*", {"infer/cache.c", "infer/request.c", "main.c"}),
+]
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
+
+
+def layer_of(path):
+    """The layer of a file below gateway/: a folder's name, "config", or "top"."""
+    if "/" in path:
+        return path.split("/")[0]
+    return "config" if path.startswith("config") else "top"
+
+
+def judge_own(path, include):
+    """What is wrong with an include of one of our headers; None when nothing is."""
+    source, target = layer_of(path), layer_of(include)
+    if source == "config":
+        return None if CONFIG_MAY.fullmatch(include) else "config may include support/ and replica/tensor.h alone"
+    if target == "config":
+        if include != "config.h":
+            return "config.h is the one header of config"
+        return "support knows nothing of configuration" if source == "support" else None
+    if source not in LAYERS or target not in LAYERS:
+        return "no such layer"
+    if LAYERS.index(target) > LAYERS.index(source):
+        return f"{source} is below {target}: includes go one way"
+    return None
+
+
+def judge(path, include, quoted, own):
+    for pattern, homes in LIBRARY_HOMES:
+        if re.fullmatch(pattern, include):
+            return None if path in homes else "this library's home is " + ", ".join(sorted(homes))
+    if not quoted:
+        return None
+    return judge_own(path, include) if include in own else "no such header below gateway/"
+
+
+def violations(gateway):
+    """Yields (file, line, include, what is wrong)."""
+    own = {str(file.relative_to(gateway)) for file in gateway.rglob("*.h")}
+    for file in sorted(gateway.rglob("*")):
+        if file.suffix not in (".c", ".h", ".cc"):
+            continue
+        path = str(file.relative_to(gateway))
+        text = file.read_text(encoding="utf-8")
+        for match in INCLUDE.finditer(text):
+            include = match[2]
+            wrong = judge(path, include, match[1] == '"', own)
+            if wrong:
+                yield path, text.count("\n", 0, match.start()) + 1, include, wrong
+
+
+def main():
+    root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2])
+    found = list(violations(root / "gateway"))
+    for path, line, include, wrong in found:
+        print(f"gateway/{path}:{line}: {include}: {wrong}")
+    files = sum(1 for file in (root / "gateway").rglob("*") if file.suffix in (".c", ".h", ".cc"))
+    print(f"{files} files, {len(found)} violations")
+    return 1 if found or not files else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

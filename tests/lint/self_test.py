@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+"""Plants what each lint is there to find, and checks that it is found: a lint that cannot fail is none."""
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+LINT = pathlib.Path(__file__).parent
+ROOT = LINT.parents[1]
+
+# A gateway of headers alone: one a layer.
+HEADERS = ["config.h", "config_keys.h", "shard.h", "edge/conn.h", "infer/route.h", "replica/tensor.h",
+           "replica/rpc.h", "support/arena.h"]
+
+#        file              include              part of what must be said; None: allowed
+LAYERS = [
+    ("main.c",           '"shard.h"',         None),
+    ("shard.c",          '"edge/conn.h"',     None),
+    ("edge/conn.c",      '"infer/route.h"',   None),
+    ("edge/conn.c",      '"config.h"',        None),
+    ("edge/conn.c",      "<event2/event.h>",  None),
+    ("replica/tensor.c", '"support/arena.h"', None),
+    ("replica/tensor.c", '"replica/rpc.h"',   None),
+    ("config.c",         '"replica/tensor.h"', None),
+    ("config_yaml.c",    "<yaml.h>",          None),
+    ("support/arena.c",  "<string.h>",        None),
+    ("replica/worker_codec.c", '"worker.pb-c.h"', None),
+    ("support/arena.c",  '"replica/tensor.h"', "support is below replica"),
+    ("support/arena.c",  '"config.h"',        "support knows nothing of configuration"),
+    ("replica/rpc.c",    '"infer/route.h"',   "replica is below infer"),
+    ("infer/route.c",    '"edge/conn.h"',     "infer is below edge"),
+    ("edge/conn.c",      '"shard.h"',         "edge is below top"),
+    ("edge/conn.c",      '"config_keys.h"',   "config.h is the one header"),
+    ("config.c",         '"replica/rpc.h"',   "config may include"),
+    ("edge/conn.c",      '"nothing.h"',       "no such header"),
+    ("edge/http1.c",     "<event2/event.h>",  "this library's home is"),
+    ("edge/conn.c",      "<http_parser.h>",   "this library's home is edge/http1.c"),
+    ("replica/pool.c",   "<grpc/grpc.h>",     "this library's home is replica/rpc.c"),
+    ("replica/rpc.c",    '"worker.pb-c.h"',   "this library's home is"),
+    ("edge/conn.c",      "<simdjson.h>",      "this library's home is infer/codec_json.cc"),
+    ("config.c",         "<yaml.h>",          "this library's home is config_yaml.c"),
+    ("replica/rpc.c",    "<sodium.h>",        "this library's home is"),
+]
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+class Planted(unittest.TestCase):
+    def setUp(self):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="xebec-lint-"))
+        self.addCleanup(shutil.rmtree, self.root)
+
+    def write(self, path, text):
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def test_layers(self):
+        for header in HEADERS:
+            self.write(f"gateway/{header}", "")
+        for path, include, expected in LAYERS:
+            with self.subTest(path=path, include=include):
+                file = self.write(f"gateway/{path}", f"/* first line */\n#include {include}\n")
+                code, said = run(sys.executable, LINT / "layers.py", self.root)
+                file.unlink()
+                self.assertEqual(code, 1 if expected else 0, said)
+                if expected:
+                    self.assertIn(f"gateway/{path}:2: {include[1:-1]}: ", said)
+                    self.assertIn(expected, said)
+
+    def test_layers_of_nothing(self):
+        code, _ = run(sys.executable, LINT / "layers.py", self.root)
+        self.assertEqual(code, 1)
+
+    def config_docs(self, documented, sample):
+        xebec = self.write("xebec", "#!/bin/sh\nprintf 'limits.rows\\tinteger\\t16\\trows\\nmodels.NAME.ttl\\tduration\\t10m\\ttime\\n'\n")
+        xebec.chmod(0o755)
+        self.write("docs/configuration.md", documented)
+        self.write("configs/reference.yaml", sample)
+        return run(sys.executable, LINT / "config_docs.py", xebec, self.root)
+
+    def test_config_docs(self):
+        documented = "| `limits.rows` | integer | `16` | Rows |\n| `models.NAME.ttl` | duration | `10m` | Time |\n"
+        sample = "limits:\n  rows: 16 # rows\nmodels:\n  digits:\n    ttl: 10m\n"
+        self.assertEqual(self.config_docs(documented, sample)[0], 0)
+        for page, file, expected in [
+            (documented.replace("16", "17"), sample, "limits.rows is integer | 17, the gateway says integer | 16"),
+            (documented.splitlines()[0], sample, "docs/configuration.md: key models.NAME.ttl is missing"),
+            (documented + "| `redis` | text | none | No |\n", sample, "key redis is not known"),
+            (documented, sample.replace("16", "17"), "limits.rows is 17, the default is 16"),
+            (documented, sample.replace("ttl: 10m", "tll: 10m"), "key models.digits.tll is not known"),
+            (documented, "limits:\n  rows: 16\n", "reference.yaml: key models.NAME.ttl is missing"),
+        ]:
+            with self.subTest(expected=expected):
+                code, said = self.config_docs(page, file)
+                self.assertEqual(code, 1, said)
+                self.assertIn(expected, said)
+
+    def test_format(self):
+        for text, expected in [("int main(void)\n{\n    return 0;\n}\n", 0), ("int main(void){return 0;}\n", 1)]:
+            with self.subTest(text=text):
+                self.write(".clang-format", (ROOT / ".clang-format").read_text(encoding="utf-8"))
+                file = self.write("gateway/main.c", text)
+                code, said = run("sh", LINT / "format.sh", file)
+                self.assertEqual(code, expected, said)
+                self.assertEqual(str(file) in said, bool(expected), said)
+
+
+if __name__ == "__main__":
+    unittest.main()
