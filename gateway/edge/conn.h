@@ -3,17 +3,58 @@
  * Requests of one connection are answered one after another; pipelined ones wait in the socket or in a
  * bounded buffer. Reads go through one scratch buffer a listener, so an idle connection holds no buffer.
  *
- *   conn states:  IDLE -> HEADER -> BODY -> HANDLING -> WRITING -> IDLE | CLOSING -> (freed)
- *   one timer a connection, by state: idle, header, body, -, write
- *   CLOSING: the error reply is out; what the client still sends is read away for a moment, so that the
- *            reply is not lost to a reset, then the socket closes.
+ *   IDLE -> HEADER -> BODY -> HANDLING -> WRITING -> IDLE | CLOSING -> CLOSED (freed at the end of the turn)
+ *     IDLE       between requests; the idle timeout
+ *     HEADER     some of a header is here; timeouts.header from its first byte, then 408
+ *     BODY       some of a body is to come; timeouts.body from the end of the header, then 408
+ *     HANDLING   the handler has the exchange; no timeout of ours. A client that hangs up, or half-closes, is noticed
+ *     WRITING    some of the reply is to go; timeouts.write, anew whenever the client takes some
+ *     CLOSING    the last reply is out and our half closed; what the client still sends is read away for a
+ *                moment, so that the reply is not lost to a reset
+ * Steps that need no waiting are passed through within one turn. Any state may end in CLOSED, and IDLE, HEADER and
+ * BODY in WRITING: a refusal.
  */
 #ifndef XEBEC_EDGE_CONN_H
 #define XEBEC_EDGE_CONN_H
 
+#include <time.h>
+
+#include "edge/access_log.h"
+#include "edge/http1.h"
 #include "edge/listener.h"
 
+enum { EDGE_SCRATCH_BYTES = 64 << 10 };
+
 struct conn;
-struct edge; /* listener.c and conn.c share it: edge/edge_internal.h is not needed by anyone else */
+
+/*
+ * What the connections of one listener share. The listener makes it, its connections and open exchanges each
+ * hold a reference: handlers may give exchanges back after the listener is gone.
+ */
+struct edge {
+    struct edge_setup setup;
+    uint32_t refs;
+    bool draining;               /* every reply is its connection's last */
+    struct conn *conns;          /* all that are not freed */
+    uint32_t n_conns;            /* those not CLOSED */
+    size_t held_bytes;           /* arenas of open exchanges */
+    struct http1_limits limits;
+    struct access_log *access_log; /* NULL: none */
+    struct metric *connections, *connections_total, *connections_refused;
+    struct metric *errors[GW_STATUS_COUNT]; /* made when first counted */
+    struct buf head;             /* a reply's header, while it is being sent */
+    time_t date_s;               /* what date says */
+    char date[32];               /* as in the Date header */
+    char scratch[EDGE_SCRATCH_BYTES];
+};
+void edge_unref(struct edge *edge);
+
+/* Takes fd, non-blocking; client: its address, for the access log; copied. False: out of memory, fd is closed. */
+GW_MUST_CHECK bool conn_open(struct edge *edge, int fd, const char *client);
+/* Closes now if idle; else edge->draining sees to it. */
+void conn_drain(struct conn *conn);
+/* Closes, whatever the state; harmless when already CLOSED. A handler that holds its exchange is told `gone`. */
+void conn_close(struct conn *conn);
+struct conn *conn_next(const struct conn *conn); /* in edge->conns; stays valid until the end of the turn */
 
 #endif

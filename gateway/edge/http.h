@@ -30,7 +30,7 @@ struct http_header {
 
 struct http_message {
     enum http_method method;
-    const char *path;   /* percent-decoded, terminated, starts with '/'; never contains NUL */
+    const char *path;   /* percent-decoded, terminated, starts with '/', or is "*" for OPTIONS; never contains NUL */
     size_t path_length;
     const char *query;  /* raw, without '?'; "" when none */
     const struct http_header *headers;
@@ -46,8 +46,8 @@ bool http_message_is(const struct http_message *message, const char *media_type,
 
 struct exchange {
     struct http_message message;
-    struct arena arena;        /* bounded by limits.held; the handler may use it too */
-    uint64_t received_us;      /* when the first byte of the request came, CLOCK_MONOTONIC */
+    struct arena arena;        /* bounded by what is left of limits.held; the handler may use it too */
+    uint64_t received_us;      /* when its first byte was read, CLOCK_MONOTONIC; a pipelined one's: when its turn came */
     /*
      * Set by the handler if it wants to know: the client has gone. Called at most once, not after exchange_reply().
      * The handler still gives the exchange back.

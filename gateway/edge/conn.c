@@ -1,0 +1,653 @@
+/*
+ * conn: what happens on one client socket, in the order of a request: bytes come, a message is whole, the
+ * handler answers, bytes go. In the common case that is one recv() and one sendmsg() a request; a descriptor
+ * event is only changed when a client is slower than we are.
+ *
+ *   on_event -> conn_receive -> conn_feed -> hand_over -> [handler] -> exchange_reply -> conn_send ->
+ * reply_sent
+ *                                   '------- refuse ------------------------^
+ */
+#include "edge/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PENDING_MAX = 64 << 10, /* pipelined bytes that wait for their turn */
+    LINGER_BYTES = 1 << 20, /* read away while CLOSING */
+    LINGER_US = 1000000,
+    LOOK_US = 250000, /* how often a client that is not read from is looked at */
+    CLIENT_TEXT = 46, /* an IPv6 address */
+};
+
+enum conn_state {
+    CONN_IDLE,
+    CONN_HEADER,
+    CONN_BODY,
+    CONN_HANDLING,
+    CONN_WRITING,
+    CONN_CLOSING,
+    CONN_CLOSED,
+    CONN_STATE_COUNT
+};
+
+/* A request as its connection knows it. Outlives the connection while a handler holds it. */
+struct held_exchange {
+    struct exchange exchange;
+    struct edge *edge;
+    struct conn *conn; /* NULL: the client has gone */
+    size_t held_bytes; /* of the arena, as counted in the edge */
+    uint64_t bytes_in;
+    struct loop_deferred deferred;
+};
+
+struct conn {
+    struct edge *edge;
+    struct conn *next, *previous;
+    int fd;
+    enum conn_state state;
+    short watching; /* EV_READ, EV_WRITE, or 0: neither */
+    bool running;   /* on_event is on the stack, and settles at its end */
+    bool last;      /* the reply being written ends the connection */
+    struct http1_parser *parser;
+    struct held_exchange *exchange; /* the one being read or handled */
+    struct buf pending;             /* read, not yet fed */
+    size_t pending_fed;
+    struct buf out_head, out_body; /* what is left of the reply; of both together */
+    size_t out_sent;
+    size_t discarded; /* while CLOSING */
+    uint64_t deadline_us;
+    struct loop_timer timer; /* fires at the deadline or, rather than being moved each time, earlier */
+    struct event event;
+    struct loop_deferred deferred;
+    char client[CLIENT_TEXT];
+};
+
+static void on_event(evutil_socket_t fd, short what, void *owner);
+static void on_timer(struct loop_timer *timer);
+static void conn_settle(struct conn *conn);
+static void free_conn(struct loop_deferred *node);
+static void free_exchange(struct loop_deferred *node);
+static void refuse(struct conn *conn, struct gw_err *err);
+
+/* --- states ----------------------------------------------------------------------------------------- */
+
+static uint64_t deadline_of(const struct conn *conn, enum conn_state state)
+{
+    const struct config_timeouts *timeouts = conn->edge->setup.timeouts;
+    switch (state) {
+    case CONN_IDLE:
+        return loop_now_us() + timeouts->idle_us;
+    case CONN_HEADER:
+        return conn->exchange->exchange.received_us + timeouts->header_us;
+    case CONN_BODY:
+        return loop_now_us() + timeouts->body_us;
+    case CONN_WRITING:
+        return loop_now_us() + timeouts->write_us;
+    case CONN_CLOSING:
+        return loop_now_us() + LINGER_US;
+    default:
+        return UINT64_MAX;
+    }
+}
+
+/* The one place where a state changes; the deadline comes with it. */
+static void conn_move(struct conn *conn, enum conn_state state)
+{
+#define TO(state) (1u << (state))
+    static const unsigned legal[CONN_STATE_COUNT] = {
+        [CONN_IDLE] =
+            TO(CONN_HEADER) | TO(CONN_BODY) | TO(CONN_HANDLING) | TO(CONN_WRITING) | TO(CONN_CLOSED),
+        [CONN_HEADER] = TO(CONN_BODY) | TO(CONN_HANDLING) | TO(CONN_WRITING) | TO(CONN_CLOSED),
+        [CONN_BODY] = TO(CONN_HANDLING) | TO(CONN_WRITING) | TO(CONN_CLOSED),
+        [CONN_HANDLING] = TO(CONN_WRITING) | TO(CONN_CLOSED),
+        [CONN_WRITING] = TO(CONN_IDLE) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
+        [CONN_CLOSING] = TO(CONN_CLOSED),
+    };
+#undef TO
+    if (state == conn->state)
+        return;
+    assert(legal[conn->state] & (1u << state));
+    conn->deadline_us = deadline_of(conn, state);
+    conn->state = state;
+}
+
+static bool takes_requests(const struct conn *conn)
+{
+    return conn->state <= CONN_BODY;
+}
+
+static size_t pending_left(const struct conn *conn)
+{
+    return conn->pending.length - conn->pending_fed;
+}
+
+/* How many bytes may be read now. While a reply is being written none are: who does not take answers gets no
+ * more. */
+static size_t readable_room(const struct conn *conn)
+{
+    switch (conn->state) {
+    case CONN_WRITING:
+    case CONN_CLOSED:
+        return 0;
+    case CONN_CLOSING:
+        return EDGE_SCRATCH_BYTES;
+    default:
+        return PENDING_MAX - pending_left(conn);
+    }
+}
+
+/* --- opening ---------------------------------------------------------------------------------------- */
+
+bool conn_open(struct edge *edge, int fd, const char *client)
+{
+    struct conn *conn = calloc(1, sizeof *conn);
+    if (!conn)
+        goto fail;
+    conn->parser = http1_new(&edge->limits);
+    if (!conn->parser)
+        goto fail;
+    conn->edge = edge;
+    conn->fd = fd;
+    conn->timer.fire = on_timer;
+    conn->deferred.free_fn = free_conn;
+    conn->watching = EV_READ;
+    snprintf(conn->client, sizeof conn->client, "%s", client);
+    event_assign(&conn->event, loop_base(edge->setup.loop), fd, EV_READ | EV_PERSIST, on_event, conn);
+    conn->deadline_us = deadline_of(conn, CONN_IDLE);
+    if (loop_timer_set(edge->setup.loop, &conn->timer, conn->deadline_us) != GW_OK)
+        goto fail;
+    if (event_add(&conn->event, NULL) != 0) {
+        loop_timer_cancel(edge->setup.loop, &conn->timer);
+        goto fail;
+    }
+    conn->next = edge->conns;
+    if (conn->next)
+        conn->next->previous = conn;
+    edge->conns = conn;
+    edge->refs++;
+    edge->n_conns++;
+    metric_add(edge->connections, 1);
+    metric_add(edge->connections_total, 1);
+    return true;
+
+fail:
+    if (conn)
+        http1_free(conn->parser);
+    free(conn);
+    close(fd);
+    return false;
+}
+
+/* --- exchanges -------------------------------------------------------------------------------------- */
+
+static bool begin_exchange(struct conn *conn)
+{
+    struct held_exchange *held = calloc(1, sizeof *held);
+    if (!held)
+        return false;
+    held->edge = conn->edge;
+    held->conn = conn;
+    held->deferred.free_fn = free_exchange;
+    conn->edge->refs++;
+    conn->exchange = held;
+    http1_begin(conn->parser, &held->exchange.message, &held->exchange.arena);
+    return true;
+}
+
+/* An arena may grow by what all of them together still may. */
+static void allow_memory(struct held_exchange *held)
+{
+    size_t limit = held->edge->setup.limits->held_bytes, taken = held->edge->held_bytes;
+    struct arena *arena = &held->exchange.arena;
+    arena->limit = arena->bytes + (taken < limit ? limit - taken : 0);
+    if (!arena->limit)
+        arena->limit = 1; /* 0 would be none */
+}
+
+static void count_memory(struct held_exchange *held)
+{
+    held->edge->held_bytes += held->exchange.arena.bytes - held->held_bytes;
+    held->held_bytes = held->exchange.arena.bytes;
+}
+
+static void free_exchange(struct loop_deferred *node)
+{
+    struct held_exchange *held = container_of(node, struct held_exchange, deferred);
+    arena_clear(&held->exchange.arena);
+    edge_unref(held->edge);
+    free(held);
+}
+
+static void release_exchange(struct held_exchange *held)
+{
+    held->edge->held_bytes -= held->held_bytes;
+    loop_defer_free(held->edge->setup.loop, &held->deferred);
+}
+
+static void log_access(const struct held_exchange *held, int status, size_t bytes_out)
+{
+    if (!held->edge->access_log)
+        return;
+    access_log_write(held->edge->access_log,
+                     &(struct access_entry){.client = held->conn->client,
+                                            .message = &held->exchange.message,
+                                            .status = status,
+                                            .bytes_in = held->bytes_in,
+                                            .bytes_out = bytes_out,
+                                            .duration_us = loop_now_us() - held->exchange.received_us});
+}
+
+/* --- bytes come ------------------------------------------------------------------------------------- */
+
+static void send_continue(struct conn *conn)
+{
+    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    ssize_t length = sizeof interim - 1;
+    if (send(conn->fd, interim, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) != length)
+        conn_close(conn); /* nothing else is under way: a socket without room for this is no use */
+}
+
+static void hand_over(struct conn *conn)
+{
+    struct held_exchange *held = conn->exchange;
+    conn_move(conn, CONN_HANDLING);
+    allow_memory(held);
+    conn->edge->setup.handle(conn->edge->setup.owner, &held->exchange);
+    if (conn->exchange == held)
+        count_memory(held);
+}
+
+/* Feeds the message at hand, up to its end at most; returns the bytes consumed. */
+static size_t feed_message(struct conn *conn, const char *bytes, size_t length)
+{
+    struct held_exchange *held = conn->exchange;
+    struct gw_err err;
+    size_t consumed;
+    if (!http1_started(conn->parser))
+        held->exchange.received_us = loop_now_us();
+    allow_memory(held);
+    enum http1_event event = http1_feed(conn->parser, bytes, length, &consumed, &err);
+    held->bytes_in += consumed;
+    count_memory(held);
+    switch (event) {
+    case HTTP1_MORE:
+        if (http1_started(conn->parser))
+            conn_move(conn, http1_in_body(conn->parser) ? CONN_BODY : CONN_HEADER);
+        break;
+    case HTTP1_HEADERS:
+        conn_move(conn, CONN_BODY);
+        if (http1_expects_continue(conn->parser) && consumed == length)
+            send_continue(conn);
+        break;
+    case HTTP1_MESSAGE:
+        hand_over(conn);
+        break;
+    case HTTP1_ERROR:
+        refuse(conn, &err);
+        break;
+    }
+    return consumed;
+}
+
+/* Feeds requests, one after another, until one has to be waited for; returns the bytes consumed. */
+static size_t conn_feed(struct conn *conn, const char *bytes, size_t length)
+{
+    size_t consumed = 0;
+    while (consumed < length && takes_requests(conn)) {
+        if (!conn->exchange && !begin_exchange(conn)) {
+            conn_close(conn);
+            break;
+        }
+        consumed += feed_message(conn, bytes + consumed, length - consumed);
+    }
+    return consumed;
+}
+
+static void feed_pending(struct conn *conn)
+{
+    if (!pending_left(conn) || !takes_requests(conn))
+        return;
+    conn->pending_fed += conn_feed(conn, conn->pending.bytes + conn->pending_fed, pending_left(conn));
+    if (!pending_left(conn) && conn->state != CONN_CLOSED) {
+        buf_clear(&conn->pending);
+        conn->pending_fed = 0;
+    }
+}
+
+/* Bytes behind the request that is being handled. */
+static void keep_pending(struct conn *conn, const char *bytes, size_t length)
+{
+    if (conn->pending_fed) {
+        conn->pending.length = pending_left(conn);
+        memmove(conn->pending.bytes, conn->pending.bytes + conn->pending_fed, conn->pending.length);
+        conn->pending_fed = 0;
+    }
+    buf_append(&conn->pending, bytes, length);
+    if (conn->pending.failed)
+        conn_close(conn);
+}
+
+static void take(struct conn *conn, const char *bytes, size_t length)
+{
+    if (conn->state == CONN_CLOSING) {
+        conn->discarded += length;
+        if (conn->discarded > LINGER_BYTES)
+            conn_close(conn);
+        return;
+    }
+    size_t consumed = conn_feed(conn, bytes, length);
+    if (consumed < length && conn->state != CONN_CLOSED && conn->state != CONN_CLOSING)
+        keep_pending(conn, bytes + consumed, length - consumed);
+}
+
+static void conn_receive(struct conn *conn)
+{
+    size_t room = readable_room(conn);
+    if (!room)
+        return;
+    ssize_t got = recv(conn->fd, conn->edge->scratch, room, MSG_DONTWAIT);
+    if (got > 0)
+        take(conn, conn->edge->scratch, (size_t)got);
+    else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        conn_close(conn);
+}
+
+/* --- bytes go --------------------------------------------------------------------------------------- */
+
+/* Sends what follows the first `skip` bytes of both; returns the bytes sent, or -1: the client has gone. */
+static ssize_t send_both(int fd, const struct buf *head, const struct buf *body, size_t skip)
+{
+    size_t from_head = skip < head->length ? skip : head->length, from_body = skip - from_head;
+    struct iovec parts[2];
+    struct msghdr message = {.msg_iov = parts};
+    if (from_head < head->length)
+        parts[message.msg_iovlen++] =
+            (struct iovec){.iov_base = head->bytes + from_head, .iov_len = head->length - from_head};
+    if (from_body < body->length)
+        parts[message.msg_iovlen++] =
+            (struct iovec){.iov_base = body->bytes + from_body, .iov_len = body->length - from_body};
+    ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? 0 : sent;
+}
+
+static void reply_sent(struct conn *conn)
+{
+    buf_clear(&conn->out_head);
+    buf_clear(&conn->out_body);
+    conn->out_sent = 0;
+    if (conn->last) {
+        shutdown(conn->fd, SHUT_WR);
+        conn_move(conn, CONN_CLOSING);
+    } else {
+        conn_move(conn, CONN_IDLE);
+    }
+}
+
+/* The first try, straight from the edge's own header buffer; what does not fit is the connection's to keep.
+ */
+static void send_reply(struct conn *conn)
+{
+    struct buf *head = &conn->edge->head;
+    ssize_t sent = head->failed ? -1 : send_both(conn->fd, head, &conn->out_body, 0);
+    if (sent < 0) {
+        conn_close(conn);
+    } else if ((size_t)sent == head->length + conn->out_body.length) {
+        reply_sent(conn);
+    } else if ((size_t)sent >= head->length) {
+        conn->out_sent = (size_t)sent - head->length;
+    } else {
+        buf_append(&conn->out_head, head->bytes + sent, head->length - (size_t)sent);
+        if (conn->out_head.failed)
+            conn_close(conn);
+    }
+}
+
+static void conn_flush(struct conn *conn)
+{
+    ssize_t sent = send_both(conn->fd, &conn->out_head, &conn->out_body, conn->out_sent);
+    if (sent < 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->out_sent += (size_t)sent;
+    if (conn->out_sent == conn->out_head.length + conn->out_body.length)
+        reply_sent(conn);
+    else if (sent > 0)
+        conn->deadline_us = deadline_of(conn, CONN_WRITING);
+}
+
+static const char *date_now(struct edge *edge)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    if (now != edge->date_s) {
+        edge->date_s = now;
+        strftime(edge->date, sizeof edge->date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
+    }
+    return edge->date;
+}
+
+/* Takes the reply's body; the connection goes on to WRITING, and mostly right through it. */
+static void conn_send(struct conn *conn, const struct held_exchange *held, struct http_reply *reply)
+{
+    const struct http_message *message = &held->exchange.message;
+    struct edge *edge = conn->edge;
+    if (reply->body.failed) {
+        buf_clear(&reply->body);
+        *reply = (struct http_reply){.status = gw_status_http(GW_E_NO_MEMORY)};
+    }
+    conn->last = !message->keep_alive || edge->draining;
+    if (edge->head.failed)
+        buf_clear(&edge->head);
+    edge->head.length = 0;
+    http1_write_head(&edge->head, reply, reply->body.length, !conn->last, date_now(edge));
+    if (message->method == HTTP_M_HEAD)
+        buf_clear(&reply->body);
+    conn->out_body = reply->body;
+    reply->body = (struct buf){0};
+    log_access(held, reply->status, edge->head.length + conn->out_body.length);
+    conn_move(conn, CONN_WRITING);
+    send_reply(conn);
+}
+
+void exchange_reply(struct exchange *exchange, struct http_reply *reply)
+{
+    struct held_exchange *held = container_of(exchange, struct held_exchange, exchange);
+    struct conn *conn = held->conn;
+    if (conn) {
+        conn->exchange = NULL;
+        conn_send(conn, held, reply);
+    }
+    buf_clear(&reply->body);
+    release_exchange(held);
+    if (conn && !conn->running)
+        conn_settle(conn);
+}
+
+void exchange_abandon(struct exchange *exchange)
+{
+    struct held_exchange *held = container_of(exchange, struct held_exchange, exchange);
+    if (held->conn) {
+        log_access(held, 0, 0);
+        held->conn->exchange = NULL;
+        conn_close(held->conn);
+    }
+    release_exchange(held);
+}
+
+static void count_error(struct edge *edge, enum gw_status status)
+{
+    if (!edge->errors[status]) {
+        struct buf label = {0};
+        metrics_label(&label, "cause", gw_status_cause(status));
+        buf_append(&label, "", 1);
+        if (!label.failed)
+            edge->errors[status] = metrics_series(edge->setup.metrics, METRIC_HTTP_ERRORS, label.bytes);
+        buf_clear(&label);
+    }
+    if (edge->errors[status])
+        metric_add(edge->errors[status], 1);
+}
+
+/* The request at hand never gets to the handler, and the connection ends: what follows cannot be trusted. */
+static void refuse(struct conn *conn, struct gw_err *err)
+{
+    struct exchange *exchange = &conn->exchange->exchange;
+    struct http_reply reply = {.status = gw_status_http(err->status)};
+    count_error(conn->edge, err->status);
+    conn->edge->setup.refuse(conn->edge->setup.owner, exchange->message.path, err, &reply);
+    exchange->message.keep_alive = false;
+    exchange_reply(exchange, &reply);
+}
+
+/* --- events ----------------------------------------------------------------------------------------- */
+
+static void on_event(evutil_socket_t fd, short what, void *owner)
+{
+    struct conn *conn = owner;
+    (void)fd;
+    conn->running = true;
+    if (conn->state == CONN_WRITING)
+        conn_flush(conn);
+    feed_pending(conn);
+    if (what & EV_READ)
+        conn_receive(conn);
+    conn->running = false;
+    conn_settle(conn);
+}
+
+static bool conn_watch(struct conn *conn, short what)
+{
+    if (conn->watching == what)
+        return true;
+    conn->watching = what;
+    event_del(&conn->event);
+    event_assign(&conn->event, loop_base(conn->edge->setup.loop), conn->fd, (short)(what | EV_PERSIST),
+                 on_event, conn);
+    return what == 0 || event_add(&conn->event, NULL) == 0;
+}
+
+/*
+ * Before the loop sleeps: what the state waits for is watched, and the timer fires no later than the
+ * deadline. A client that has filled its buffer while it is being handled is not read from, only looked at
+ * now and then.
+ */
+static void conn_settle(struct conn *conn)
+{
+    struct loop *loop = conn->edge->setup.loop;
+    if (conn->state == CONN_CLOSED)
+        return;
+    bool watched = conn_watch(conn, conn->state == CONN_WRITING ? EV_WRITE
+                                    : readable_room(conn)       ? EV_READ
+                                                                : 0);
+    uint64_t at_us = conn->watching ? conn->deadline_us : loop_now_us() + LOOK_US;
+    bool late = at_us != UINT64_MAX && (!loop_timer_is_set(&conn->timer) || conn->timer.at_us > at_us);
+    if (!watched || (late && loop_timer_set(loop, &conn->timer, at_us) != GW_OK)) {
+        conn_close(conn);
+        return;
+    }
+    if (pending_left(conn) && takes_requests(conn))
+        event_active(&conn->event, EV_READ, 0); /* the next request's turn; not in its predecessor's stack */
+}
+
+static bool has_hung_up(const struct conn *conn)
+{
+    struct pollfd state = {.fd = conn->fd, .events = POLLRDHUP};
+    return poll(&state, 1, 0) == 1;
+}
+
+static void expire(struct conn *conn)
+{
+    struct gw_err err;
+    if (conn->state != CONN_HEADER && conn->state != CONN_BODY) {
+        conn_close(conn);
+        return;
+    }
+    gw_err_set(&err, GW_E_SLOW_CLIENT, "the request's %s did not arrive in time",
+               conn->state == CONN_HEADER ? "header" : "body");
+    refuse(conn, &err);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+    struct conn *conn = container_of(timer, struct conn, timer);
+    if (loop_now_us() >= conn->deadline_us || (!conn->watching && has_hung_up(conn)))
+        expire(conn);
+    conn_settle(conn);
+}
+
+/* --- closing ---------------------------------------------------------------------------------------- */
+
+void conn_drain(struct conn *conn)
+{
+    if (conn->state != CONN_IDLE)
+        return;
+    on_event(conn->fd, EV_READ, conn); /* a request that has arrived is still served */
+    if (conn->state == CONN_IDLE)
+        conn_close(conn);
+}
+
+struct conn *conn_next(const struct conn *conn)
+{
+    return conn->next;
+}
+
+/* The exchange of a connection that closes: given up if it is still being read, else the handler's affair. */
+static void orphan(struct held_exchange *held, bool handled)
+{
+    if (!handled) {
+        release_exchange(held);
+        return;
+    }
+    log_access(held, gw_status_http(GW_E_CANCELLED), 0);
+    held->conn = NULL;
+    if (held->exchange.gone)
+        held->exchange.gone(&held->exchange);
+}
+
+void conn_close(struct conn *conn)
+{
+    struct edge *edge = conn->edge;
+    struct held_exchange *held = conn->exchange;
+    bool handled = conn->state == CONN_HANDLING;
+    if (conn->state == CONN_CLOSED)
+        return;
+    conn_move(conn, CONN_CLOSED);
+    event_del(&conn->event);
+    loop_timer_cancel(edge->setup.loop, &conn->timer);
+    close(conn->fd);
+    edge->n_conns--;
+    metric_sub(edge->connections, 1);
+    loop_defer_free(edge->setup.loop, &conn->deferred);
+    conn->exchange = NULL;
+    if (held)
+        orphan(held, handled);
+}
+
+static void free_conn(struct loop_deferred *node)
+{
+    struct conn *conn = container_of(node, struct conn, deferred);
+    if (conn->previous)
+        conn->previous->next = conn->next;
+    else
+        conn->edge->conns = conn->next;
+    if (conn->next)
+        conn->next->previous = conn->previous;
+    buf_clear(&conn->pending);
+    buf_clear(&conn->out_head);
+    buf_clear(&conn->out_body);
+    http1_free(conn->parser);
+    edge_unref(conn->edge);
+    free(conn);
+}
