@@ -4,11 +4,14 @@
  * Belongs to its home shard's thread, but for pool_status().
  *
  *   replica states:
- *     CONNECTING -> DESCRIBING -> READY <-> UNHEALTHY      (health says NOT_SERVING, or stalls)
- *          ^             |          |          |
- *          |             v          v          v
- *        DOWN  <------ REFUSED    DOWN       DOWN           (connection lost; the channel reconnects)
- *   REFUSED: Describe contradicts the configuration; asked again when it reconnects, and every 10 s.
+ *     CONNECTING -> DESCRIBING -> READY <-> UNHEALTHY
+ *       ^    |         | |          ^
+ *       |    v         | v          |      from each of them to DOWN: the connection was lost; the channel
+ *       '- DOWN ->-----' REFUSED ---'      reconnects by itself
+ *   DESCRIBING: connected, asked what it is; asked again while it does not answer.
+ *   REFUSED: what it says contradicts the configuration; asked again every 10 s, and when it reconnects.
+ *   UNHEALTHY: the health check says NOT_SERVING, or fails or stalls; or a call came back as "unavailable", then it
+ *   is checked at once; or three replies in a row broke the contract, then it is left alone for 10 s at least.
  */
 #ifndef XEBEC_REPLICA_POOL_H
 #define XEBEC_REPLICA_POOL_H
@@ -51,7 +54,7 @@ struct pool;
  */
 struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metrics *metrics,
                       const struct pool_version *version, void (*ready)(void *owner), void *owner) GW_MUST_CHECK;
-/* Calls in flight end with GW_E_CANCELLED before this returns. */
+/* Not from within a callback. Calls in flight end with GW_E_CANCELLED before this returns. Before rpc_client_free(). */
 void pool_free(struct pool *pool);
 
 bool pool_any_ready(const struct pool *pool);   /* at least one replica READY */
@@ -65,18 +68,20 @@ struct pool_call {
     struct predict_input input; /* set by the caller; read inside pool_predict() only */
     uint64_t deadline_us;
     /*
-     * Runs exactly once, on the loop, never inside pool_predict(). result is NULL unless status is
-     * GW_OK; the callee takes over one reference. err->what is for a person.
-     * rpc_us: the answering attempt, from its sending to its reply.
+     * Runs exactly once, on the loop, never inside pool_predict() or pool_cancel(). result is NULL unless
+     * err->status is GW_OK; the callee takes over one reference. err->what is for a person.
+     * rpc_us: the answering attempt, from its sending to its reply; 0: there was none.
      */
     void (*done)(struct pool_call *call, struct predict_result *result, const struct gw_err *err,
                  uint64_t rpc_us);
     struct pool_attempt *attempt; /* the pool's: zero */
 };
 /*
- * Sends to the least-loaded ready replica. GW_E_NO_REPLICA when none is ready or has a slot;
- * GW_E_NO_MEMORY; on error `done` will not run. When the replica dies or sheds the call, and attempts, the retry budget
- * and the deadline allow, it goes to another replica by itself.
+ * Sends to the ready replica with the fewest rows in flight. GW_E_NO_REPLICA: none is ready, has a slot and takes
+ * so many rows; GW_E_TOO_LARGE: over 2 GiB; GW_E_NO_MEMORY; on error `done` will not run.
+ * When the replica dies or sheds the call, and attempts, the retry budget and the deadline allow, it goes to
+ * another replica, or to the same one if it has reconnected, by itself; it waits for a slot, but not for a
+ * replica to become ready.
  */
 GW_MUST_CHECK enum gw_status pool_predict(struct pool *pool, struct pool_call *call);
 /* Nobody wants the rows any more: done still runs, soon. */

@@ -1,0 +1,458 @@
+/*
+ * pool: chooses a replica for each call, and another one when the first fails it.
+ *
+ *   pool_predict() -> SENT -> attempt_replied(): judged -> done()
+ *                      ^           |
+ *                      |           v  could not be reached, or shed; attempts, budget and deadline allow
+ *                      '-----  WAITING  (only while every replica that could take it is busy)
+ *
+ * Replicas look after themselves (replica.c). After every event, pool_settle() first serves who waits, then
+ * tells the owner.
+ */
+#include "replica/pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "replica/replica.h"
+
+#define PREDICT "/xebec.worker.v1.Worker/Predict"
+
+enum {
+    RETRY_COST = 100,   /* in percent of a call, as limits.retry_percent */
+    RETRIES_SAVED = 10, /* the bucket's size */
+};
+
+struct pool {
+    struct replica_home home;
+    struct replica *replicas;
+    uint32_t n_replicas;
+    uint32_t turn; /* where the choice starts, so that ties rotate */
+    uint32_t retry_tokens;
+    bool closed;
+    void (*ready)(void *owner);
+    void *owner;
+    struct pool_attempt *attempts; /* one for each call */
+    uint32_t n_waiting;
+    struct metric *rpcs[GW_STATUS_COUNT]; /* NULL: an outcome that does not happen here */
+    struct metric *retries, *configured;
+    struct histogram *rpc_seconds;
+};
+
+/* The pool's side of a call. */
+struct pool_attempt {
+    struct pool *pool; /* NULL: the call is done; the memory waits for a callback */
+    struct pool_call *call;
+    enum { ATTEMPT_SENT, ATTEMPT_WAITING, ATTEMPT_ENDING } state;
+    struct replica *replica; /* where it is, or where it failed last; NULL: nowhere yet */
+    uint32_t connection;     /* of the replica, when it was sent there */
+    uint64_t digest[2];      /* likewise */
+    uint32_t sent;           /* times */
+    bool cancelled;
+    struct rpc_call *rpc;
+    struct gw_err err;       /* how the last sending ended */
+    struct loop_timer timer; /* WAITING: until the deadline */
+    struct loop_task task;   /* ENDING */
+    struct pool_attempt *next, **link;
+};
+
+static bool pool_measure(struct pool *pool, struct metrics *metrics);
+static void pool_changed(struct replica_home *home);
+static void pool_settle(struct pool *pool);
+static struct replica *pool_choose(struct pool *pool, const struct pool_attempt *attempt);
+static bool pool_could_take(const struct pool *pool, const struct pool_attempt *attempt);
+static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica *replica);
+static void attempt_replied(void *owner, const struct rpc_reply *reply);
+static bool attempt_again(struct pool_attempt *attempt);
+static bool attempt_wait(struct pool_attempt *attempt);
+static void attempt_waited(struct pool_attempt *attempt);
+static void attempt_timed_out(struct loop_timer *timer);
+static void attempt_end_cancelled(struct loop_task *task);
+static void attempt_done(struct pool_attempt *attempt, struct predict_result *result, uint64_t rpc_us);
+
+/* --- the pool ------------------------------------------------------------------------------------ */
+
+struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metrics *metrics,
+                      const struct pool_version *version, void (*ready)(void *owner), void *owner)
+{
+    struct pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return NULL;
+    pool->home =
+        (struct replica_home){.loop = loop, .client = client, .version = version, .changed = pool_changed};
+    pthread_mutex_init(&pool->home.lock, NULL);
+    pool->ready = ready;
+    pool->owner = owner;
+    pool->retry_tokens = version->limits.retry_percent ? RETRIES_SAVED * RETRY_COST : 0;
+    pool->replicas = calloc(version->n_addresses ? version->n_addresses : 1, sizeof *pool->replicas);
+    if (!pool->replicas || !pool_measure(pool, metrics))
+        goto fail;
+    for (; pool->n_replicas < version->n_addresses; pool->n_replicas++)
+        if (replica_open(&pool->replicas[pool->n_replicas], &pool->home,
+                         version->addresses[pool->n_replicas]) != GW_OK)
+            goto fail;
+    metric_set(pool->configured, pool->n_replicas);
+    return pool;
+fail:
+    pool_free(pool);
+    return NULL;
+}
+
+void pool_free(struct pool *pool)
+{
+    if (!pool)
+        return;
+    pool->closed = true;
+    while (pool->attempts) {
+        struct pool_attempt *attempt = pool->attempts;
+        bool waiting = attempt->state == ATTEMPT_WAITING;
+        if (waiting)
+            attempt_waited(attempt);
+        gw_err_set(&attempt->err, GW_E_CANCELLED, "%s", gw_status_words(GW_E_CANCELLED));
+        attempt_done(attempt, NULL, 0);
+        if (waiting)
+            free(attempt); /* else its callback is still to come, and frees it */
+    }
+    for (uint32_t i = 0; i < pool->n_replicas; i++)
+        replica_close(&pool->replicas[i]);
+    if (pool->configured)
+        metric_set(pool->configured, 0);
+    pthread_mutex_destroy(&pool->home.lock);
+    free(pool->replicas);
+    free(pool);
+}
+
+/* Every series that calls of this version will write. */
+static bool pool_measure(struct pool *pool, struct metrics *metrics)
+{
+    static const enum gw_status outcomes[] = {GW_OK,           GW_E_INVALID,   GW_E_OVERLOAD,
+                                              GW_E_CANCELLED,  GW_E_MODEL,     GW_E_CONTRACT,
+                                              GW_E_NO_REPLICA, GW_E_NO_MEMORY, GW_E_DEADLINE};
+    const struct pool_version *version = pool->home.version;
+    struct buf name = {0}, labels = {0};
+    buf_printf(&name, "%s@%s", version->model, version->version);
+    buf_append(&name, "", 1);
+    metrics_label(&labels, "version", name.failed ? "" : name.bytes);
+    size_t length = labels.length;
+    buf_append(&labels, "", 1);
+    bool well = !name.failed && !labels.failed;
+    if (well) {
+        pool->home.up = metrics_series(metrics, METRIC_REPLICAS_UP, labels.bytes);
+        pool->configured = metrics_series(metrics, METRIC_REPLICAS, labels.bytes);
+        pool->retries = metrics_series(metrics, METRIC_RETRIES, labels.bytes);
+        pool->rpc_seconds = metrics_histogram(metrics, METRIC_RPC_SECONDS, labels.bytes);
+        well = pool->home.up && pool->configured && pool->retries && pool->rpc_seconds;
+    }
+    for (size_t i = 0; well && i < sizeof outcomes / sizeof *outcomes; i++) {
+        labels.length = length;
+        metrics_label(&labels, "outcome", gw_status_cause(outcomes[i]));
+        buf_append(&labels, "", 1);
+        pool->rpcs[outcomes[i]] = labels.failed ? NULL : metrics_series(metrics, METRIC_RPCS, labels.bytes);
+        well = pool->rpcs[outcomes[i]];
+    }
+    buf_clear(&name);
+    buf_clear(&labels);
+    return well;
+}
+
+bool pool_any_ready(const struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->n_replicas; i++)
+        if (pool->replicas[i].state == REPLICA_READY)
+            return true;
+    return false;
+}
+
+static uint32_t replica_free_slots(const struct pool *pool, const struct replica *replica)
+{
+    uint32_t in_flight = atomic_load_explicit(&replica->in_flight, memory_order_relaxed);
+    uint32_t slots = pool->home.version->limits.calls_per_replica;
+    return replica->state == REPLICA_READY && in_flight < slots ? slots - in_flight : 0;
+}
+
+uint32_t pool_free_slots(const struct pool *pool)
+{
+    uint32_t slots = 0;
+    for (uint32_t i = 0; i < pool->n_replicas; i++)
+        slots += replica_free_slots(pool, &pool->replicas[i]);
+    return slots;
+}
+
+uint32_t pool_max_rows(const struct pool *pool)
+{
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < pool->n_replicas; i++) {
+        const struct replica *replica = &pool->replicas[i];
+        if (replica->state == REPLICA_READY && replica->max_rows && replica->max_rows < least)
+            least = replica->max_rows;
+    }
+    return least;
+}
+
+bool pool_digest(const struct pool *pool, uint64_t digest[2])
+{
+    return replica_home_digest(&pool->home, digest);
+}
+
+uint32_t pool_status(const struct pool *pool, struct replica_status *out, uint32_t room)
+{
+    for (uint32_t i = 0; i < pool->n_replicas && i < room; i++)
+        replica_picture(&pool->replicas[i], &out[i]);
+    return pool->n_replicas;
+}
+
+static void pool_changed(struct replica_home *home)
+{
+    pool_settle(container_of(home, struct pool, home));
+}
+
+/* After an event: who waits comes first, and ends when no replica is left to wait for; then the owner. */
+static void pool_settle(struct pool *pool)
+{
+    struct pool_attempt *next;
+    for (struct pool_attempt *attempt = pool->n_waiting ? pool->attempts : NULL; attempt; attempt = next) {
+        next = attempt->next;
+        if (attempt->state != ATTEMPT_WAITING)
+            continue;
+        struct replica *replica = pool_choose(pool, attempt);
+        if (!replica && pool_could_take(pool, attempt))
+            continue;
+        attempt_waited(attempt);
+        if (replica && attempt_send(attempt, replica) == GW_OK)
+            continue;
+        attempt_done(attempt, NULL, 0);
+        free(attempt);
+    }
+    pool->ready(pool->owner);
+}
+
+/* --- the choice ---------------------------------------------------------------------------------- */
+
+/* Whether the replica would do, busy or not: not the one that failed this call, unless it has reconnected. */
+static bool replica_suits(const struct replica *replica, const struct pool_attempt *attempt)
+{
+    if (replica->state != REPLICA_READY)
+        return false;
+    if (replica->max_rows && attempt->call->input.n_rows > replica->max_rows)
+        return false;
+    return attempt->replica != replica || attempt->connection != replica->connection;
+}
+
+static struct replica *pool_choose(struct pool *pool, const struct pool_attempt *attempt)
+{
+    struct replica *best = NULL;
+    for (uint32_t i = 0; i < pool->n_replicas; i++) {
+        struct replica *replica = &pool->replicas[(pool->turn + i) % pool->n_replicas];
+        if (replica_suits(replica, attempt) && replica_free_slots(pool, replica) &&
+            (!best || replica->rows_in_flight < best->rows_in_flight))
+            best = replica;
+    }
+    if (best)
+        pool->turn = (uint32_t)(best - pool->replicas) + 1;
+    return best;
+}
+
+static bool pool_could_take(const struct pool *pool, const struct pool_attempt *attempt)
+{
+    for (uint32_t i = 0; i < pool->n_replicas; i++)
+        if (replica_suits(&pool->replicas[i], attempt))
+            return true;
+    return false;
+}
+
+/* --- a call -------------------------------------------------------------------------------------- */
+
+enum gw_status pool_predict(struct pool *pool, struct pool_call *call)
+{
+    const struct pool_limits *limits = &pool->home.version->limits;
+    struct pool_attempt *attempt = malloc(sizeof *attempt);
+    if (!attempt)
+        return GW_E_NO_MEMORY;
+    *attempt = (struct pool_attempt){.pool = pool, .call = call, .link = &pool->attempts};
+    struct replica *replica = pool->closed ? NULL : pool_choose(pool, attempt);
+    enum gw_status status = replica ? attempt_send(attempt, replica) : GW_E_NO_REPLICA;
+    if (status != GW_OK) {
+        free(attempt);
+        return status;
+    }
+    attempt->next = pool->attempts;
+    if (attempt->next)
+        attempt->next->link = &attempt->next;
+    pool->attempts = attempt;
+    call->attempt = attempt;
+    if (pool->retry_tokens + limits->retry_percent <= RETRIES_SAVED * RETRY_COST)
+        pool->retry_tokens += limits->retry_percent;
+    return GW_OK;
+}
+
+void pool_cancel(struct pool *pool, struct pool_call *call)
+{
+    struct pool_attempt *attempt = call->attempt;
+    if (!attempt || attempt->cancelled)
+        return;
+    attempt->cancelled = true;
+    if (attempt->state == ATTEMPT_SENT) {
+        rpc_call_cancel(attempt->rpc);
+        return;
+    }
+    attempt_waited(attempt);
+    attempt->state = ATTEMPT_ENDING;
+    attempt->task.run = attempt_end_cancelled;
+    loop_post(pool->home.loop, &attempt->task);
+}
+
+/* On error nothing was sent, and attempt->err says why. */
+static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica *replica)
+{
+    const struct predict_input *input = &attempt->call->input;
+    size_t size = worker_predict_size(input);
+    uint8_t *payload;
+    if (!size)
+        return gw_err_set(&attempt->err, GW_E_TOO_LARGE, "the batch is larger than 2 GiB");
+    struct rpc_call *rpc = rpc_call_new(replica->channel, size, &payload);
+    if (!rpc)
+        return gw_err_set(&attempt->err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
+    enum gw_status status = worker_predict_write(input, payload, size);
+    if (status != GW_OK) {
+        rpc_call_drop(rpc);
+        return gw_err_set(&attempt->err, status, "%s", gw_status_words(status));
+    }
+    attempt->state = ATTEMPT_SENT;
+    attempt->replica = replica;
+    attempt->connection = replica->connection;
+    memcpy(attempt->digest, replica->digest_hash, sizeof attempt->digest);
+    attempt->rpc = rpc;
+    attempt->sent++;
+    replica_sent(replica, input->n_rows);
+    rpc_call_start(rpc, PREDICT, attempt->call->deadline_us, attempt_replied, attempt);
+    return GW_OK;
+}
+
+/* The replica's words go into attempt->err, for a person. */
+static enum gw_status attempt_judge(struct pool_attempt *attempt, const struct rpc_reply *reply,
+                                    struct predict_result **result)
+{
+    const struct predict_input *input = &attempt->call->input;
+    struct gw_err *err = &attempt->err;
+    *err = (struct gw_err){.status = GW_OK};
+    switch (reply->status) {
+    case GW_OK:
+        err->status = worker_predict_read(reply->bytes, reply->size, input->n_rows,
+                                          attempt->pool->home.version->signature, input->outputs,
+                                          input->n_outputs, result, err);
+        break;
+    case GW_E_NOT_IMPLEMENTED:
+        gw_err_set(err, GW_E_CONTRACT, "the replica has no Predict: %s", reply->message);
+        break;
+    case GW_E_NO_REPLICA:
+        gw_err_set(err, GW_E_NO_REPLICA, "the replica was lost: %s", reply->message);
+        break;
+    case GW_E_DEADLINE:
+    case GW_E_CANCELLED:
+        gw_err_set(err, reply->status, "%s", gw_status_words(reply->status));
+        break;
+    default:
+        gw_err_set(err, reply->status, "%s",
+                   reply->message[0] ? reply->message : gw_status_words(reply->status));
+        break;
+    }
+    if (err->status == GW_OK)
+        memcpy((*result)->digest, attempt->digest, sizeof attempt->digest);
+    return err->status;
+}
+
+static void pool_count(struct pool *pool, enum gw_status status, uint64_t rpc_us)
+{
+    if (pool->rpcs[status])
+        metric_add(pool->rpcs[status], 1);
+    if (status != GW_E_NO_REPLICA && status != GW_E_CANCELLED)
+        histogram_observe(pool->rpc_seconds, rpc_us);
+}
+
+static void attempt_replied(void *owner, const struct rpc_reply *reply)
+{
+    struct pool_attempt *attempt = owner;
+    struct pool *pool = attempt->pool;
+    if (!pool) {
+        free(attempt);
+        return;
+    }
+    struct predict_result *result = NULL;
+    uint64_t rpc_us = reply->done_us - reply->sent_us;
+    enum gw_status status = attempt_judge(attempt, reply, &result);
+    pool_count(pool, status, rpc_us);
+    attempt->rpc = NULL;
+    replica_answered(attempt->replica, attempt->call->input.n_rows, attempt->connection, status,
+                     attempt->err.what);
+    bool elsewhere = status == GW_E_NO_REPLICA || status == GW_E_OVERLOAD;
+    if (!elsewhere || !attempt_again(attempt)) {
+        attempt_done(attempt, result, rpc_us);
+        free(attempt);
+    }
+    pool_settle(pool);
+}
+
+/* Sends it to another replica, now or when there is a slot. False: it ends as it is. */
+static bool attempt_again(struct pool_attempt *attempt)
+{
+    struct pool *pool = attempt->pool;
+    if (attempt->cancelled || attempt->sent >= pool->home.version->limits.attempts ||
+        pool->retry_tokens < RETRY_COST || loop_now_us() >= attempt->call->deadline_us)
+        return false;
+    struct replica *replica = pool_choose(pool, attempt);
+    if (replica ? attempt_send(attempt, replica) != GW_OK : !attempt_wait(attempt))
+        return false;
+    pool->retry_tokens -= RETRY_COST;
+    metric_add(pool->retries, 1);
+    return true;
+}
+
+static bool attempt_wait(struct pool_attempt *attempt)
+{
+    struct pool *pool = attempt->pool;
+    attempt->timer.fire = attempt_timed_out;
+    if (!pool_could_take(pool, attempt) ||
+        loop_timer_set(pool->home.loop, &attempt->timer, attempt->call->deadline_us) != GW_OK)
+        return false;
+    attempt->state = ATTEMPT_WAITING;
+    pool->n_waiting++;
+    return true;
+}
+
+static void attempt_waited(struct pool_attempt *attempt)
+{
+    loop_timer_cancel(attempt->pool->home.loop, &attempt->timer);
+    attempt->pool->n_waiting--;
+}
+
+static void attempt_timed_out(struct loop_timer *timer)
+{
+    struct pool_attempt *attempt = container_of(timer, struct pool_attempt, timer);
+    attempt_waited(attempt);
+    gw_err_set(&attempt->err, GW_E_DEADLINE, "%s", gw_status_words(GW_E_DEADLINE));
+    attempt_done(attempt, NULL, 0);
+    free(attempt);
+}
+
+static void attempt_end_cancelled(struct loop_task *task)
+{
+    struct pool_attempt *attempt = container_of(task, struct pool_attempt, task);
+    if (attempt->pool) {
+        gw_err_set(&attempt->err, GW_E_CANCELLED, "%s", gw_status_words(GW_E_CANCELLED));
+        attempt_done(attempt, NULL, 0);
+    }
+    free(attempt);
+}
+
+/* Takes the call out of the pool and hands it back with attempt->err. The attempt's memory is the caller's to
+ * free. */
+static void attempt_done(struct pool_attempt *attempt, struct predict_result *result, uint64_t rpc_us)
+{
+    struct pool_call *call = attempt->call;
+    *attempt->link = attempt->next;
+    if (attempt->next)
+        attempt->next->link = attempt->link;
+    attempt->pool = NULL;
+    call->attempt = NULL;
+    call->done(call, result, &attempt->err, rpc_us);
+}

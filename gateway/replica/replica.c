@@ -1,0 +1,489 @@
+/* replica: the life of one connection to a model's container, from dialling to the verdict of each reply. */
+#include "replica/replica.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/log.h"
+
+#define DESCRIBE "/xebec.worker.v1.Worker/Describe"
+#define CHECK    "/grpc.health.v1.Health/Check"
+
+enum {
+    CONNECT_TIMEOUT_MS = 2000,
+    BACKOFF_MIN_MS = 100,
+    BACKOFF_MAX_MS = 2000,
+    DESCRIBE_TIMEOUT_US = 1000000,
+    DESCRIBE_RETRY_US = 100000,   /* doubled with every failure ... */
+    DESCRIBE_RETRY_DOUBLINGS = 5, /* ... so often */
+    REFUSED_RETRY_US = 10000000,
+    BREACHES = 3, /* so many lies in a row, and it is left alone for a while */
+    SHUN_US = 10000000,
+    SILENT_DESCRIBES = 3,    /* so many unanswered in a row are worth a line in the log */
+    LOG_BURST = 10,          /* lines about one replica; after that, */
+    LOG_EVERY_US = 10000000, /* one in so long: a replica that comes and goes must not fill the disk */
+};
+
+/* A Describe or a Check on its way. */
+struct probe {
+    struct replica *replica; /* NULL: nobody wants to know any more */
+    struct rpc_call *call;
+};
+
+static void replica_channel_changed(void *owner, enum rpc_state state);
+static void replica_connected(struct replica *replica);
+static void replica_lost(struct replica *replica);
+static void replica_timer_fired(struct loop_timer *timer);
+static void replica_probe(struct replica *replica);
+static void replica_drop_probe(struct replica *replica);
+static void replica_described(void *owner, const struct rpc_reply *reply);
+static void replica_checked(void *owner, const struct rpc_reply *reply);
+static void replica_become(struct replica *replica, enum replica_state state, const char *why);
+static void replica_note(struct replica *replica, const char *why);
+static void replica_wake(struct replica *replica, uint64_t at_us);
+static void replica_say(struct replica *replica);
+
+/* --- open and close ------------------------------------------------------------------------------ */
+
+const char *replica_state_name(enum replica_state state)
+{
+    static const char *const names[] = {"connecting", "describing", "ready", "unhealthy", "refused", "down"};
+    return (size_t)state < sizeof names / sizeof *names ? names[state] : "?";
+}
+
+enum gw_status replica_open(struct replica *replica, struct replica_home *home, const char *address)
+{
+    const struct rpc_channel_options options = {
+        .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+        .backoff_min_ms = BACKOFF_MIN_MS,
+        .backoff_max_ms = BACKOFF_MAX_MS,
+        .max_message_bytes = home->version->limits.max_message_bytes,
+    };
+    replica->home = home;
+    replica->address = address;
+    replica->state = REPLICA_CONNECTING;
+    replica->lines_left = LOG_BURST;
+    replica->lines_us = loop_now_us();
+    replica->timer.fire = replica_timer_fired;
+    if (loop_timer_set(home->loop, &replica->timer, UINT64_MAX) != GW_OK)
+        return GW_E_NO_MEMORY;
+    replica->channel = rpc_channel_new(home->client, address, &options);
+    if (!replica->channel) {
+        loop_timer_cancel(home->loop, &replica->timer);
+        return GW_E_NO_MEMORY;
+    }
+    rpc_channel_watch(replica->channel, replica_channel_changed, replica);
+    return GW_OK;
+}
+
+void replica_close(struct replica *replica)
+{
+    if (replica->state == REPLICA_READY)
+        metric_sub(replica->home->up, 1);
+    replica_drop_probe(replica);
+    loop_timer_cancel(replica->home->loop, &replica->timer);
+    rpc_channel_free(replica->channel);
+}
+
+/* --- the connection ------------------------------------------------------------------------------ */
+
+static void replica_channel_changed(void *owner, enum rpc_state state)
+{
+    struct replica *replica = owner;
+    switch (state) {
+    case RPC_CONNECTING:
+        if (replica->state == REPLICA_DOWN)
+            replica_become(replica, REPLICA_CONNECTING, NULL);
+        break;
+    case RPC_READY:
+        if (replica->state != REPLICA_CONNECTING)
+            replica_lost(replica); /* and found again before we were told */
+        replica_connected(replica);
+        break;
+    case RPC_IDLE:
+    case RPC_DOWN:
+        replica_lost(replica);
+        break;
+    }
+    replica->home->changed(replica->home);
+}
+
+static void replica_connected(struct replica *replica)
+{
+    replica->connection++;
+    replica->describe_failures = 0;
+    replica->breaches = 0;
+    replica->shunned_until_us = 0;
+    replica_become(replica, REPLICA_DESCRIBING, NULL);
+    replica_probe(replica);
+}
+
+static void replica_lost(struct replica *replica)
+{
+    if (replica->state == REPLICA_DOWN)
+        return;
+    replica_drop_probe(replica);
+    replica_become(replica, REPLICA_DOWN,
+                   replica->state == REPLICA_CONNECTING ? "it cannot be reached" : "the connection was lost");
+    replica_wake(replica, loop_now_us() + LOG_EVERY_US);
+}
+
+/* --- probes -------------------------------------------------------------------------------------- */
+
+static void replica_timer_fired(struct loop_timer *timer)
+{
+    struct replica *replica = container_of(timer, struct replica, timer);
+    replica_wake(replica, loop_now_us() + LOG_EVERY_US); /* first, while its place in the heap is free */
+    replica_say(replica);
+    if (replica->state != REPLICA_CONNECTING && replica->state != REPLICA_DOWN)
+        replica_probe(replica);
+}
+
+/* Asks what the state wants to know: Describe until it agreed once, then Check. */
+static void replica_probe(struct replica *replica)
+{
+    bool describe = replica->state == REPLICA_DESCRIBING || replica->state == REPLICA_REFUSED;
+    const struct pool_limits *limits = &replica->home->version->limits;
+    uint64_t now_us = loop_now_us();
+    uint8_t *empty;
+
+    replica_wake(replica, now_us + (describe ? DESCRIBE_RETRY_US : limits->health_interval_us));
+    if (replica->probe)
+        return;
+    struct probe *probe = calloc(1, sizeof *probe);
+    if (!probe || !(probe->call = rpc_call_new(replica->channel, 0, &empty))) {
+        free(probe);
+        return; /* the timer is set: again later */
+    }
+    probe->replica = replica;
+    replica->probe = probe;
+    rpc_call_start(probe->call, describe ? DESCRIBE : CHECK,
+                   now_us + (describe ? DESCRIBE_TIMEOUT_US : limits->health_timeout_us),
+                   describe ? replica_described : replica_checked, probe);
+}
+
+static void replica_drop_probe(struct replica *replica)
+{
+    if (!replica->probe)
+        return;
+    replica->probe->replica = NULL;
+    rpc_call_cancel(replica->probe->call);
+    replica->probe = NULL;
+}
+
+/* The probe came back: whose it was, NULL if they lost interest. */
+static struct replica *probe_end(struct probe *probe)
+{
+    struct replica *replica = probe->replica;
+    if (replica)
+        replica->probe = NULL;
+    free(probe);
+    return replica;
+}
+
+/* --- Describe ------------------------------------------------------------------------------------ */
+
+/* Publishes the digest: readers take both halves and then see whether `turn` has moved meanwhile. */
+static void home_set_digest(struct replica_home *home, const uint64_t digest[2])
+{
+    uint32_t turn = atomic_load_explicit(&home->digest_turn, memory_order_relaxed);
+    atomic_store_explicit(&home->digest_turn, turn + 1, memory_order_relaxed);
+    atomic_store_explicit(&home->digest[0], digest[0], memory_order_release);
+    atomic_store_explicit(&home->digest[1], digest[1], memory_order_release);
+    turn = turn + 2 ? turn + 2 : 2;
+    atomic_store_explicit(&home->digest_turn, turn, memory_order_release);
+}
+
+bool replica_home_digest(const struct replica_home *home, uint64_t digest[2])
+{
+    for (;;) {
+        uint32_t turn = atomic_load_explicit(&home->digest_turn, memory_order_acquire);
+        digest[0] = atomic_load_explicit(&home->digest[0], memory_order_acquire);
+        digest[1] = atomic_load_explicit(&home->digest[1], memory_order_acquire);
+        if (turn % 2 == 0 && turn == atomic_load_explicit(&home->digest_turn, memory_order_relaxed))
+            return turn != 0;
+    }
+}
+
+static void replica_accept(struct replica *replica, const struct worker_description *description)
+{
+    replica->max_rows = description->max_rows;
+    crypto_generichash((unsigned char *)replica->digest_hash, sizeof replica->digest_hash,
+                       (const unsigned char *)description->digest, strlen(description->digest), NULL, 0);
+    home_set_digest(replica->home, replica->digest_hash);
+    pthread_mutex_lock(&replica->home->lock);
+    snprintf(replica->digest, sizeof replica->digest, "%s", description->digest);
+    pthread_mutex_unlock(&replica->home->lock);
+    replica_become(replica, REPLICA_READY, "");
+    replica_wake(replica, loop_now_us() + replica->home->version->limits.health_interval_us);
+}
+
+static void replica_refuse(struct replica *replica, const char *why)
+{
+    if (replica->state == REPLICA_REFUSED)
+        replica_note(replica, why);
+    else
+        replica_become(replica, REPLICA_REFUSED, why);
+    replica_wake(replica, loop_now_us() + REFUSED_RETRY_US);
+}
+
+/* Connected, but no answer: the container may still be loading its model. */
+static void replica_describe_later(struct replica *replica, const char *why)
+{
+    uint32_t doublings = replica->describe_failures++;
+    if (doublings > DESCRIBE_RETRY_DOUBLINGS)
+        doublings = DESCRIBE_RETRY_DOUBLINGS;
+    replica_note(replica, why);
+    replica_wake(replica, loop_now_us() + ((uint64_t)DESCRIBE_RETRY_US << doublings));
+}
+
+static enum gw_status description_judge(const struct pool_version *version, const struct rpc_reply *reply,
+                                        struct arena *arena, struct worker_description *description,
+                                        struct gw_err *err)
+{
+    if (reply->status != GW_OK)
+        return gw_err_set(err, reply->status, "Describe: %s", reply->message);
+    enum gw_status status = worker_describe_read(arena, reply->bytes, reply->size, description, err);
+    if (status == GW_OK)
+        status =
+            worker_describe_check(description, version->model, version->version, version->signature, err);
+    return status;
+}
+
+static void replica_described(void *owner, const struct rpc_reply *reply)
+{
+    struct replica *replica = probe_end(owner);
+    if (!replica)
+        return;
+    struct arena arena = {0};
+    struct worker_description description;
+    struct gw_err err = {.what = ""};
+    switch (description_judge(replica->home->version, reply, &arena, &description, &err)) {
+    case GW_OK:
+        replica_accept(replica, &description);
+        break;
+    case GW_E_DEADLINE:
+    case GW_E_NO_REPLICA:
+    case GW_E_OVERLOAD:
+    case GW_E_NO_MEMORY:
+        replica_describe_later(replica, err.what);
+        break;
+    default:
+        replica_refuse(replica, err.what);
+        break;
+    }
+    arena_clear(&arena);
+    replica->home->changed(replica->home);
+}
+
+/* --- health -------------------------------------------------------------------------------------- */
+
+/* A container without the health service is well as long as it is connected. */
+static bool is_well(const struct rpc_reply *reply, char *why, size_t room)
+{
+    if (reply->status == GW_E_NOT_IMPLEMENTED)
+        return true;
+    if (reply->status != GW_OK)
+        snprintf(why, room, "health check: %s", reply->message);
+    else if (!worker_health_serving(reply->bytes, reply->size))
+        snprintf(why, room, "health check: not serving");
+    else
+        return true;
+    return false;
+}
+
+static void replica_checked(void *owner, const struct rpc_reply *reply)
+{
+    struct replica *replica = probe_end(owner);
+    if (!replica || reply->status == GW_E_NO_MEMORY)
+        return;
+    char why[sizeof replica->why];
+    bool well = is_well(reply, why, sizeof why);
+    if (!well && replica->state == REPLICA_READY)
+        replica_become(replica, REPLICA_UNHEALTHY, why);
+    else if (!well)
+        replica_note(replica, why);
+    else if (replica->state == REPLICA_UNHEALTHY && loop_now_us() >= replica->shunned_until_us)
+        replica_become(replica, REPLICA_READY, "");
+    replica->home->changed(replica->home);
+}
+
+/* --- calls --------------------------------------------------------------------------------------- */
+
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+void replica_sent(struct replica *replica, uint32_t rows)
+{
+    uint32_t in_flight = atomic_load_explicit(&replica->in_flight, memory_order_relaxed);
+    atomic_store_explicit(&replica->in_flight, in_flight + 1, memory_order_relaxed);
+    replica->rows_in_flight += rows;
+    count(&replica->calls);
+}
+
+/* It lied: left alone after the third time, for no health check would notice. */
+static void replica_breached(struct replica *replica, const char *words)
+{
+    replica_note(replica, words);
+    if (++replica->breaches < BREACHES || replica->state != REPLICA_READY)
+        return;
+    replica->breaches = 0;
+    replica->shunned_until_us = loop_now_us() + SHUN_US;
+    replica_become(replica, REPLICA_UNHEALTHY, words);
+}
+
+/* Either its connection is gone, then we shall be told; or it refuses to work, then a Check tells. */
+static void replica_failed(struct replica *replica, const char *words)
+{
+    if (replica->state != REPLICA_READY)
+        return;
+    replica_become(replica, REPLICA_UNHEALTHY, words);
+    replica_probe(replica);
+}
+
+void replica_answered(struct replica *replica, uint32_t rows, uint32_t connection, enum gw_status status,
+                      const char *words)
+{
+    uint32_t in_flight = atomic_load_explicit(&replica->in_flight, memory_order_relaxed);
+    atomic_store_explicit(&replica->in_flight, in_flight - 1, memory_order_relaxed);
+    replica->rows_in_flight -= rows;
+    if (status != GW_OK && status != GW_E_CANCELLED)
+        count(&replica->failures);
+    if (connection != replica->connection)
+        return;
+    switch (status) {
+    case GW_E_CONTRACT:
+        replica_breached(replica, words);
+        break;
+    case GW_E_NO_REPLICA:
+        replica_failed(replica, words);
+        break;
+    case GW_OK:
+    case GW_E_MODEL:
+    case GW_E_INVALID:
+        replica->breaches = 0;
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- states -------------------------------------------------------------------------------------- */
+
+#define TO(state) (1u << REPLICA_##state)
+static const uint32_t legal_edges[] = {
+    [REPLICA_CONNECTING] = TO(DESCRIBING) | TO(DOWN),
+    [REPLICA_DESCRIBING] = TO(READY) | TO(REFUSED) | TO(DOWN),
+    [REPLICA_READY] = TO(UNHEALTHY) | TO(DOWN),
+    [REPLICA_UNHEALTHY] = TO(READY) | TO(DOWN),
+    [REPLICA_REFUSED] = TO(READY) | TO(DOWN),
+    [REPLICA_DOWN] = TO(CONNECTING) | TO(DESCRIBING),
+};
+#undef TO
+
+/* As much of the words as there is room for, in whole characters. */
+static void replica_note_locked(struct replica *replica, const char *why)
+{
+    size_t length = strnlen(why, sizeof replica->why - 1);
+    while (length && ((unsigned char)why[length] & 0xC0) == 0x80)
+        length--;
+    memcpy(replica->why, why, length);
+    replica->why[length] = '\0';
+}
+
+/* The one place where the state changes. why: NULL keeps the words that are there. */
+static void replica_become(struct replica *replica, enum replica_state state, const char *why)
+{
+    assert(legal_edges[replica->state] & 1u << state);
+    if (state == REPLICA_READY)
+        metric_add(replica->home->up, 1);
+    if (replica->state == REPLICA_READY)
+        metric_sub(replica->home->up, 1);
+    pthread_mutex_lock(&replica->home->lock);
+    replica->state = state;
+    if (why)
+        replica_note_locked(replica, why);
+    pthread_mutex_unlock(&replica->home->lock);
+    replica_say(replica);
+}
+
+static void replica_note(struct replica *replica, const char *why)
+{
+    pthread_mutex_lock(&replica->home->lock);
+    replica_note_locked(replica, why);
+    pthread_mutex_unlock(&replica->home->lock);
+}
+
+void replica_picture(const struct replica *replica, struct replica_status *out)
+{
+    *out = (struct replica_status){
+        .address = replica->address,
+        .in_flight = atomic_load_explicit(&replica->in_flight, memory_order_relaxed),
+        .calls = atomic_load_explicit(&replica->calls, memory_order_relaxed),
+        .failures = atomic_load_explicit(&replica->failures, memory_order_relaxed),
+    };
+    pthread_mutex_lock(&replica->home->lock);
+    out->state = replica->state;
+    memcpy(out->why, replica->why, sizeof out->why);
+    memcpy(out->digest, replica->digest, sizeof out->digest);
+    pthread_mutex_unlock(&replica->home->lock);
+}
+
+/* The timer is always set but while it fires, and then its place is free: this can't fail. */
+static void replica_wake(struct replica *replica, uint64_t at_us)
+{
+    (void)!loop_timer_set(replica->home->loop, &replica->timer, at_us);
+}
+
+/* --- the log ------------------------------------------------------------------------------------- */
+
+static bool may_say(struct replica *replica)
+{
+    uint64_t periods = (loop_now_us() - replica->lines_us) / LOG_EVERY_US;
+    replica->lines_us += periods * LOG_EVERY_US;
+    replica->lines_left =
+        replica->lines_left + periods < LOG_BURST ? replica->lines_left + (uint32_t)periods : LOG_BURST;
+    if (replica->lines_left == 0)
+        return false;
+    replica->lines_left--;
+    return true;
+}
+
+/*
+ * One line when a replica is up, down or refused and the log does not know yet. Too many: left out, and made
+ * up for by the timer, so that the last line in the log is true.
+ */
+static void replica_say(struct replica *replica)
+{
+    static const struct {
+        const char *event;
+        enum log_level level;
+        int said;
+    } lines[] = {
+        [REPLICA_DESCRIBING] = {"replica_down", LOG_WARN_LEVEL, SAID_DOWN},
+        [REPLICA_READY] = {"replica_up", LOG_INFO_LEVEL, SAID_UP},
+        [REPLICA_UNHEALTHY] = {"replica_down", LOG_WARN_LEVEL, SAID_DOWN},
+        [REPLICA_REFUSED] = {"replica_refused", LOG_WARN_LEVEL, SAID_REFUSED},
+        [REPLICA_DOWN] = {"replica_down", LOG_WARN_LEVEL, SAID_DOWN},
+    };
+    enum replica_state state = replica->state;
+    if (!lines[state].event || lines[state].said == (int)replica->said)
+        return;
+    if (state == REPLICA_DESCRIBING && replica->describe_failures < SILENT_DESCRIBES)
+        return;
+    if (!may_say(replica)) {
+        replica->unsaid++;
+        return;
+    }
+    LOG_EVENT(lines[state].level, lines[state].event, LOG_TEXT("model", replica->home->version->model),
+              LOG_TEXT("version", replica->home->version->version), LOG_TEXT("address", replica->address),
+              LOG_TEXT("why", replica->why[0] ? replica->why : NULL), LOG_INT("unsaid", replica->unsaid));
+    replica->said = lines[state].said;
+    replica->unsaid = 0;
+}
