@@ -259,15 +259,6 @@ void cache_abandon(struct cache *cache, struct cache_key key)
     waiters_wake(give_up(cache, key), CACHE_WOKEN_RETRY, NULL, NULL);
 }
 
-bool cache_awaited(struct cache *cache, struct cache_key key)
-{
-    struct segment *segment = segment_lock(cache, key);
-    const struct entry *entry = entry_pending(segment, key);
-    bool awaited = entry && entry->waiters;
-    segment_unlock(segment);
-    return awaited;
-}
-
 /* --- waiters -------------------------------------------------------------------------------------- */
 
 static void waiter_join(struct entry *entry, struct cache_waiter *waiter)

@@ -142,7 +142,6 @@ static void settle_lead(struct actor *actor)
     uint32_t i = dice(actor, actor->n_leads);
     uint64_t n = actor->leads[i];
     actor->leads[i] = actor->leads[--actor->n_leads];
-    (void)cache_awaited(hammer->cache, key_of(n));
     CHECK(atomic_fetch_sub(&hammer->leaders[n], 1) == 1);
     uint32_t how = dice(actor, 8);
     if (how == 0) {

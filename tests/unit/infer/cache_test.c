@@ -236,7 +236,6 @@ Test(cache, forgives_a_leader_that_nobody_knows)
     cache_abandon(cache, key_of(1));
     cr_assert_eq(look(1, 0, &answer), CACHE_HIT, "what is stored does not change by it");
     cr_assert_eq(take_label(answer), 1);
-    cr_assert_not(cache_awaited(cache, key_of(1)));
     predict_result_unref(one);
     predict_result_unref(two);
     close_cache();
@@ -281,12 +280,10 @@ static void gather(uint64_t n)
     struct predict_result *answer;
     memset(&crowd, 0, sizeof crowd);
     cr_assert_eq(look(n, 0, &answer), CACHE_LEAD);
-    cr_assert_not(cache_awaited(cache, key_of(n)));
     for (int i = 0; i < WAITERS; i++) {
         crowd.waiters[i] = (struct cache_waiter){.loop = loop, .woken = on_woken};
         cr_assert_eq(cache_lookup(cache, key_of(n), 0, &crowd.waiters[i], &answer), CACHE_JOINED);
     }
-    cr_assert(cache_awaited(cache, key_of(n)));
 }
 
 Test(cache, computes_identical_rows_once_and_gives_each_the_answer)
@@ -395,7 +392,6 @@ Test(cache, lets_waiters_leave_in_any_order_and_never_wakes_them)
     gather(8);
     for (int i = 0; i < WAITERS; i++)
         cr_assert(cache_leave(cache, key_of(8), &crowd.waiters[i]));
-    cr_assert_not(cache_awaited(cache, key_of(8)));
     cache_abandon(cache, key_of(8));
     close_cache();
 }
