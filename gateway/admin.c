@@ -250,7 +250,8 @@ struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct gw_er
     admin->limits.connections = ADMIN_CONNECTIONS;
     admin->replicas = calloc(REPLICAS_SHOWN, sizeof *admin->replicas);
     const struct edge_setup setup = {.loop = loop,
-                                     .metrics = NULL,
+                                     .metrics = gateway_metrics(gateway),
+                                     .name = "admin",
                                      .address = &config->admin,
                                      .limits = &admin->limits,
                                      .timeouts = &config->timeouts,

@@ -81,6 +81,7 @@ static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw
         return true;
     const struct edge_setup setup = {.loop = shard->loop,
                                      .metrics = gateway->metrics,
+                                     .name = "clients",
                                      .address = &gateway->address,
                                      .limits = &shard->limits,
                                      .timeouts = &config->timeouts,

@@ -490,6 +490,7 @@ static void count_error(struct edge *edge, enum gw_status status)
 {
     if (!edge->errors[status]) {
         struct buf label = {0};
+        metrics_label(&label, "listener", edge->setup.name);
         metrics_label(&label, "cause", gw_status_cause(status));
         buf_append(&label, "", 1);
         if (!label.failed)

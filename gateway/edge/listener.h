@@ -16,7 +16,8 @@ struct listener;
 
 struct edge_setup {
     struct loop *loop;
-    struct metrics *metrics;                /* NULL: not counted (the operators' listener) */
+    struct metrics *metrics;
+    const char *name;                       /* "clients", "admin": the label of its metrics */
     const struct config_address *address;
     const struct config_limits *limits;     /* connections and held_bytes: this listener's share, already divided */
     const struct config_timeouts *timeouts;

@@ -24,6 +24,7 @@ struct version {
     struct loop *loop;
     struct batch_queue *queue;
     struct batch_policy policy;
+    struct pool_version served; /* what the pool knows of us */
     struct pool *pool;
     struct batch_run *runs; /* in flight */
     struct loop_task pump;
@@ -76,7 +77,7 @@ static struct pool *version_open_pool(struct version *version, const struct vers
 {
     const struct config_version *config = setup->config;
     const struct config_model *model = config->model;
-    const struct pool_version pool = {
+    version->served = (struct pool_version){
         .model = model->name,
         .version = config->name,
         .signature = &model->signature,
@@ -89,7 +90,7 @@ static struct pool *version_open_pool(struct version *version, const struct vers
                    .health_timeout_us = model->health_timeout_us,
                    .max_message_bytes = MODEL_MESSAGE_BYTES_MAX},
     };
-    return pool_new(setup->loop, setup->rpc, setup->metrics, &pool, pool_changed, version);
+    return pool_new(setup->loop, setup->rpc, setup->metrics, &version->served, pool_changed, version);
 }
 
 struct version *version_new(const struct version_setup *setup)
