@@ -1,0 +1,370 @@
+/*
+ * request: from bytes to an answer. The version is a fake in this file: it keeps the jobs it is given, and the test
+ * sends them home. The cache, the loop and the arena are real. The dialect reads one row a byte of the body.
+ */
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "infer/request.h"
+
+/* --- the fake version ----------------------------------------------------------------------------------- */
+
+enum { JOBS_MAX = 16 };
+
+static struct job *jobs[JOBS_MAX];
+static uint32_t n_jobs, n_recalled;
+static bool has_digest;
+
+void version_submit(struct version *version, struct job *job)
+{
+    (void)version;
+    jobs[n_jobs++] = job;
+}
+void version_recall(struct job *job, enum gw_status status)
+{
+    n_recalled++;
+    job->recalled = true;
+    job->recall_status = status;
+}
+bool version_digest(const struct version *version, uint64_t digest[2])
+{
+    (void)version;
+    digest[0] = digest[1] = 7;
+    return has_digest;
+}
+
+/* Every row of the job ends alike: well (a shared result), or with `status`. */
+static void send_home(uint32_t i, enum gw_status status)
+{
+    struct job *job = jobs[i];
+    struct predict_result *result = NULL;
+    if (status == GW_OK) {
+        result = predict_result_new();
+        result->n_rows = job->entry.n_rows;
+        result->digest[0] = result->digest[1] = 7;
+    }
+    for (uint32_t row = 0; row < job->entry.n_rows; row++)
+        job->outcomes[row] = (struct row_outcome){
+            .status = status, .result = result ? predict_result_ref(result) : NULL, .row = row, .message = "why"};
+    predict_result_unref(result);
+    job->home(job);
+}
+
+/* --- a shard's infer, and clients ------------------------------------------------------------------------ */
+
+
+static enum gw_status decode(struct request *request, const char *body, size_t length)
+{
+    if (!length)
+        return gw_err_set(&request->err, GW_E_INVALID, "no rows");
+    if (body[0] == '@') {
+        request->asked_version = body + 1;
+        request->asked_version_length = length - 1;
+        body = "a", length = 1;
+    }
+    struct tensor *input = arena_zalloc(request->arena, sizeof *input);
+    input->spec = (struct tensor_spec){.name = "x", .datatype = DT_UINT8, .dims = 1, .shape = {(int64_t)length}};
+    input->data = (const uint8_t *)body;
+    input->bytes = length;
+    request->inputs = input;
+    request->n_inputs = 1;
+    request->n_rows = (uint32_t)length;
+    request->is_batch = length > 1;
+    return GW_OK;
+}
+
+static uint32_t encoded;
+static void encode(struct request *request)
+{
+    encoded++;
+    buf_printf(&request->reply, "%s", gw_status_cause(request->status));
+}
+static const struct dialect dialect = {"letters", decode, encode};
+
+static struct config config;
+static struct config_model model;
+static struct config_version version_config_;
+static struct config_endpoint endpoint;
+static struct config_arm arm;
+static struct config_endpoint *endpoints[1];
+static struct config_version *versions_config[1];
+static struct config_default default_label;
+static struct tensor_spec spec;
+static struct loop *loop;
+static struct metrics *metrics;
+static struct cache *cache;
+static struct version *versions[1];
+static struct infer infer;
+
+static void open_infer(bool cached, bool with_default)
+{
+    n_jobs = n_recalled = encoded = 0;
+    has_digest = true;
+    spec = (struct tensor_spec){.name = "x", .datatype = DT_UINT8, .dims = 1, .shape = {TENSOR_ANY}};
+    model = (struct config_model){.name = "m", .cache = cached, .cache_ttl_us = 1000000000,
+                                  .signature = {.inputs = &spec, .n_inputs = 1}};
+    version_config_ = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
+    arm = (struct config_arm){&version_config_, 1};
+    default_label = (struct config_default){"label", "-1"};
+    endpoint = (struct config_endpoint){.name = "e", .slo_us = 50000, .arms = &arm, .n_arms = 1, .weight_sum = 1,
+                                        .signature = &model.signature, .defaults = &default_label,
+                                        .n_defaults = with_default};
+    endpoints[0] = &endpoint;
+    versions_config[0] = &version_config_;
+    config = (struct config){.shards = 1, .versions = versions_config, .n_versions = 1, .endpoints = endpoints,
+                             .n_endpoints = 1, .cache_bytes = cached ? 1 << 20 : 0};
+    loop = loop_new();
+    metrics = metrics_new();
+    cache = cache_new(config.cache_bytes, metrics);
+    cr_assert_eq(infer_init(&infer, loop, metrics, &config, versions, cache, 0), GW_OK);
+}
+
+static void close_infer(void)
+{
+    cr_assert_eq(infer.open, 0);
+    infer_clear(&infer);
+    cache_free(cache);
+    metrics_free(metrics);
+    loop_free(loop);
+}
+
+struct client {
+    struct arena arena;
+    struct request *request;
+    uint32_t answers;
+    enum gw_status status;
+    char what[256];
+    uint32_t defaulted;
+    bool cancelled;
+};
+
+static void answered(struct request *request)
+{
+    struct client *client = request->client;
+    client->answers++;
+    client->status = request->status;
+    client->cancelled = request->ending == GW_E_CANCELLED;
+    snprintf(client->what, sizeof client->what, "%s", request->err.what);
+    for (uint32_t i = 0; request->rows && i < request->n_rows; i++)
+        client->defaulted += request_row_defaulted(request, i);
+    request_free(request);
+}
+
+static void ask(struct client *client, const char *body)
+{
+    *client = (struct client){0};
+    client->request = request_new(&infer, &endpoint, &dialect, &client->arena, loop_now_us(), answered, client);
+    request_start(client->request, body, strlen(body));
+}
+
+static void leave(struct client *client) { arena_clear(&client->arena); }
+
+/* Turns the loop until the client is answered, or two seconds passed. */
+static void stop_loop(struct loop_timer *timer) { (void)timer, loop_stop(loop); }
+static void turn_for(uint64_t us)
+{
+    struct loop_timer end = {.fire = stop_loop};
+    cr_assert_eq(loop_timer_set(loop, &end, loop_now_us() + us), GW_OK);
+    loop_run(loop);
+}
+
+Test(request, rows_go_as_one_job_and_the_reply_follows_their_return)
+{
+    struct client a;
+    open_infer(false, false);
+    ask(&a, "abc");
+    cr_assert_eq(n_jobs, 1);
+    cr_assert_eq(jobs[0]->entry.n_rows, 3);
+    cr_assert_eq(a.answers, 0);
+    send_home(0, GW_OK);
+    cr_assert_eq(a.answers, 1);
+    cr_assert_eq(a.status, GW_OK);
+    leave(&a);
+    close_infer();
+}
+
+Test(request, what_cannot_be_decoded_or_routed_ends_at_once_with_words)
+{
+    struct client a, b, c;
+    open_infer(false, true);
+    ask(&a, "");
+    cr_assert_eq(a.status, GW_E_INVALID);
+    cr_assert_str_eq(a.what, "no rows");
+    ask(&b, "@w");
+    cr_assert_eq(b.status, GW_E_INVALID);
+    cr_assert_str_eq(b.what, "Requested version: w does not exist for model: m");
+    ask(&c, "@m@v");
+    cr_assert_eq(n_jobs, 1);
+    send_home(0, GW_OK);
+    cr_assert_eq(c.status, GW_OK);
+    leave(&a), leave(&b), leave(&c);
+    close_infer();
+}
+
+Test(request, a_row_asked_again_is_answered_from_memory_and_only_new_rows_travel)
+{
+    struct client a, b, c;
+    open_infer(true, false);
+    ask(&a, "ab");
+    send_home(0, GW_OK);
+    ask(&b, "ba");
+    cr_assert_eq(b.answers, 1, "all rows were there");
+    cr_assert_eq(n_jobs, 1);
+    ask(&c, "abz");
+    cr_assert_eq(jobs[1]->entry.n_rows, 1);
+    cr_assert_eq(jobs[1]->rows[0], 2);
+    send_home(1, GW_OK);
+    cr_assert_eq(c.status, GW_OK);
+    leave(&a), leave(&b), leave(&c);
+    close_infer();
+}
+
+Test(request, identical_rows_in_flight_are_computed_once_and_failures_are_shared_not_kept)
+{
+    struct client a, b, c;
+    open_infer(true, false);
+    ask(&a, "a");
+    ask(&b, "a");
+    cr_assert_eq(n_jobs, 1);
+    send_home(0, GW_E_MODEL);
+    loop_flush(loop);
+    cr_assert_eq(a.status, GW_E_MODEL);
+    cr_assert_eq(b.status, GW_E_MODEL);
+    cr_assert_str_eq(b.what, "why");
+    ask(&c, "a");
+    cr_assert_eq(n_jobs, 2, "the failure was not kept");
+    send_home(1, GW_OK);
+    leave(&a), leave(&b), leave(&c);
+    close_infer();
+}
+
+Test(request, a_leader_that_hangs_up_hands_the_row_to_who_waits)
+{
+    struct client a, b;
+    open_infer(true, false);
+    ask(&a, "a");
+    ask(&b, "a");
+    request_cancel(a.request);
+    cr_assert_eq(n_recalled, 1);
+    send_home(0, GW_E_CANCELLED);
+    cr_assert(a.cancelled);
+    cr_assert_eq(encoded, 0, "nobody reads a reply");
+    loop_flush(loop);
+    cr_assert_eq(n_jobs, 2, "the waiter leads now");
+    send_home(1, GW_OK);
+    cr_assert_eq(b.status, GW_OK);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request, a_waiter_that_hangs_up_leaves_the_line)
+{
+    struct client a, b;
+    open_infer(true, false);
+    ask(&a, "a");
+    ask(&b, "a");
+    request_cancel(b.request);
+    cr_assert_eq(b.answers, 1);
+    leave(&b);
+    send_home(0, GW_OK);
+    loop_flush(loop);
+    cr_assert_eq(a.status, GW_OK);
+    leave(&a);
+    close_infer();
+}
+
+Test(request, the_same_row_twice_in_one_request_is_computed_once)
+{
+    struct client a;
+    open_infer(true, false);
+    ask(&a, "aa");
+    cr_assert_eq(jobs[0]->entry.n_rows, 1);
+    send_home(0, GW_OK);
+    loop_flush(loop);
+    cr_assert_eq(a.answers, 1);
+    cr_assert_eq(a.status, GW_OK);
+    leave(&a);
+    close_infer();
+}
+
+Test(request, an_objective_that_passes_recalls_the_job_and_answers_504)
+{
+    struct client a;
+    open_infer(false, false);
+    ask(&a, "a");
+    turn_for(80000);
+    cr_assert_eq(n_recalled, 1);
+    cr_assert_eq(jobs[0]->recall_status, GW_E_DEADLINE);
+    send_home(0, GW_E_DEADLINE);
+    cr_assert_eq(a.answers, 1);
+    cr_assert_eq(a.status, GW_E_DEADLINE);
+    leave(&a);
+    close_infer();
+}
+
+Test(request, a_waiter_whose_objective_passes_is_answered_without_the_leader)
+{
+    struct client a, b;
+    open_infer(true, true);
+    endpoint.slo_us = 10000000;
+    ask(&a, "a");
+    endpoint.slo_us = 20000;
+    ask(&b, "a");
+    turn_for(60000);
+    cr_assert_eq(b.answers, 1);
+    cr_assert_eq(b.defaulted, 1);
+    cr_assert_eq(b.status, GW_OK);
+    cr_assert_eq(a.answers, 0);
+    send_home(0, GW_OK);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request, rows_that_fail_apart_are_partial_and_alike_are_one_error)
+{
+    struct client a, b;
+    open_infer(false, false);
+    ask(&a, "ab");
+    struct job *job = jobs[0];
+    job->outcomes[0] = (struct row_outcome){.status = GW_E_MODEL, .message = "bad row"};
+    job->outcomes[1] = (struct row_outcome){.status = GW_OK};
+    job->home(job);
+    cr_assert_eq(a.status, GW_PARTIAL);
+    ask(&b, "ab");
+    send_home(1, GW_E_NO_REPLICA);
+    cr_assert_eq(b.status, GW_E_NO_REPLICA);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request, a_default_covers_what_fails_but_not_what_is_invalid)
+{
+    struct client a, b;
+    open_infer(false, true);
+    ask(&a, "ab");
+    send_home(0, GW_E_MODEL);
+    cr_assert_eq(a.status, GW_OK);
+    cr_assert_eq(a.defaulted, 2);
+    ask(&b, "a");
+    send_home(1, GW_E_INVALID);
+    cr_assert_eq(b.status, GW_E_INVALID);
+    cr_assert_eq(b.defaulted, 0);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request, without_a_digest_nothing_is_cached)
+{
+    struct client a, b;
+    open_infer(true, false);
+    has_digest = false;
+    ask(&a, "a");
+    ask(&b, "a");
+    cr_assert_eq(n_jobs, 2);
+    send_home(0, GW_OK);
+    send_home(1, GW_OK);
+    leave(&a), leave(&b);
+    close_infer();
+}

@@ -1,0 +1,282 @@
+/*
+ * version: jobs in, jobs home, exactly once each. The pool is a fake in this file: it keeps the calls that version
+ * sends, and the test answers them when it likes.
+ */
+#include <criterion/criterion.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "infer/version.h"
+
+/* --- the fake pool ---------------------------------------------------------------------------------- */
+
+enum { CALLS_MAX = 16 };
+
+struct pool {
+    void (*ready)(void *owner);
+    void *owner;
+    bool any_ready;
+    uint32_t slots;
+    struct pool_call *calls[CALLS_MAX];
+    uint32_t n_calls, cancelled;
+};
+
+static struct pool fake;
+
+struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metrics *metrics,
+                      const struct pool_version *version, void (*ready)(void *), void *owner)
+{
+    (void)loop, (void)client, (void)metrics, (void)version;
+    fake = (struct pool){.ready = ready, .owner = owner, .any_ready = true, .slots = 1};
+    return &fake;
+}
+void pool_free(struct pool *pool) { (void)pool; }
+bool pool_any_ready(const struct pool *pool) { return pool->any_ready; }
+uint32_t pool_free_slots(const struct pool *pool) { return pool->slots; }
+uint32_t pool_max_rows(const struct pool *pool) { return (void)pool, UINT32_MAX; }
+bool pool_digest(const struct pool *pool, uint64_t digest[2]) { return (void)pool, (void)digest, false; }
+uint32_t pool_status(const struct pool *pool, struct replica_status *out, uint32_t room)
+{
+    return (void)pool, (void)out, (void)room, 0;
+}
+void pool_cancel(struct pool *pool, struct pool_call *call) { (void)call, pool->cancelled++; }
+enum gw_status pool_predict(struct pool *pool, struct pool_call *call)
+{
+    pool->calls[pool->n_calls++] = call;
+    pool->slots--;
+    return GW_OK;
+}
+
+/* Answers the i-th call: every row gets one shared result; row `bad` (if any) an error of its own. */
+static void answer(uint32_t i, int bad)
+{
+    struct pool_call *call = fake.calls[i];
+    struct predict_result *result = predict_result_new();
+    const char **errors = arena_zalloc(&result->arena, call->input.n_rows * sizeof *errors);
+    result->n_rows = call->input.n_rows;
+    if (bad >= 0) {
+        errors[bad] = "ValueError: no";
+        result->row_errors = errors;
+    }
+    fake.slots++;
+    call->done(call, result, NULL, 100);
+}
+
+static void fail(uint32_t i, enum gw_status status, const char *what)
+{
+    struct gw_err err;
+    gw_err_set(&err, status, "%s", what);
+    fake.slots++;
+    fake.calls[i]->done(fake.calls[i], NULL, &err, 100);
+}
+
+/* --- a version on a loop that only this test turns ------------------------------------------------------ */
+
+static struct loop *loop;
+static struct metrics *metrics;
+static struct version *version;
+static struct config_model model;
+static struct config_version config;
+
+static void open_version(enum batching_policy policy, uint32_t max_rows, uint32_t max_queued_rows)
+{
+    loop = loop_new();
+    metrics = metrics_new();
+    model = (struct config_model){.name = "m", .batching = {.policy = policy,
+                                                            .max_rows = max_rows,
+                                                            .max_queued_rows = max_queued_rows,
+                                                            .calls = 1}};
+    config = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
+    const struct version_setup setup = {.config = &config, .loop = loop, .metrics = metrics};
+    version = version_new(&setup);
+    cr_assert_not_null(version);
+}
+
+static void close_version(void)
+{
+    version_free(version);
+    loop_free(loop);
+    metrics_free(metrics);
+}
+
+enum { ROWS_MAX = 8 };
+
+struct asker {
+    struct job job;
+    struct row_outcome outcomes[ROWS_MAX];
+    uint32_t rows[ROWS_MAX];
+    uint32_t homecomings;
+};
+
+static void came_home(struct job *job) { container_of(job, struct asker, job)->homecomings++; }
+
+static void ask(struct asker *asker, uint32_t n_rows, uint64_t slo_us)
+{
+    *asker = (struct asker){.job = {.loop = loop, .home = came_home}};
+    for (uint32_t i = 0; i < n_rows; i++)
+        asker->rows[i] = i;
+    asker->job.rows = asker->rows;
+    asker->job.outcomes = asker->outcomes;
+    asker->job.entry.n_rows = n_rows;
+    asker->job.entry.deadline_us = loop_now_us() + slo_us;
+    version_submit(version, &asker->job);
+}
+
+static void release(struct asker *asker)
+{
+    for (uint32_t i = 0; i < asker->job.entry.n_rows; i++)
+        predict_result_unref(asker->outcomes[i].result);
+}
+
+static void expect_all(const struct asker *asker, enum gw_status status)
+{
+    cr_assert_eq(asker->homecomings, 1);
+    for (uint32_t i = 0; i < asker->job.entry.n_rows; i++)
+        cr_assert_eq(asker->outcomes[i].status, status, "row %u: %s", i, gw_status_cause(asker->outcomes[i].status));
+}
+
+Test(version, jobs_of_one_turn_share_a_batch_and_each_gets_its_own_rows)
+{
+    struct asker a, b;
+    open_version(BATCHING_FIXED, 8, 100);
+    ask(&a, 2, 1000000);
+    ask(&b, 3, 2000000);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 1);
+    cr_assert_eq(fake.calls[0]->input.n_rows, 5);
+    cr_assert_eq(fake.calls[0]->deadline_us, b.job.entry.deadline_us);
+    answer(0, 3); /* the second row of b */
+    loop_flush(loop);
+    expect_all(&a, GW_OK);
+    cr_assert_eq(b.homecomings, 1);
+    cr_assert_eq(b.outcomes[1].status, GW_E_MODEL);
+    cr_assert_str_eq(b.outcomes[1].message, "ValueError: no");
+    cr_assert_eq(b.outcomes[2].status, GW_OK);
+    cr_assert_eq(b.outcomes[2].row, 4);
+    release(&a);
+    release(&b);
+    close_version();
+}
+
+Test(version, a_job_larger_than_a_batch_comes_home_when_its_last_rows_are_answered)
+{
+    struct asker a;
+    open_version(BATCHING_FIXED, 3, 100);
+    fake.slots = 2;
+    ask(&a, 5, 1000000);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 2);
+    answer(1, -1);
+    loop_flush(loop);
+    cr_assert_eq(a.homecomings, 0);
+    answer(0, -1);
+    loop_flush(loop);
+    expect_all(&a, GW_OK);
+    release(&a);
+    close_version();
+}
+
+Test(version, a_failed_call_fails_its_rows_with_its_words)
+{
+    struct asker a;
+    open_version(BATCHING_FIXED, 8, 100);
+    ask(&a, 2, 1000000);
+    loop_flush(loop);
+    fail(0, GW_E_CONTRACT, "output y has 1 row, 2 were asked for");
+    loop_flush(loop);
+    expect_all(&a, GW_E_CONTRACT);
+    cr_assert_str_eq(a.outcomes[1].message, "output y has 1 row, 2 were asked for");
+    close_version();
+}
+
+Test(version, without_a_replica_rows_fail_at_once_and_those_queued_when_the_last_one_goes)
+{
+    struct asker a, b, c;
+    open_version(BATCHING_NONE, 8, 100);
+    fake.any_ready = false;
+    ask(&a, 1, 1000000);
+    loop_flush(loop);
+    expect_all(&a, GW_E_NO_REPLICA);
+    fake.any_ready = true;
+    ask(&b, 1, 1000000);
+    ask(&c, 1, 2000000);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 1);
+    fake.any_ready = false;
+    fake.ready(fake.owner);
+    loop_flush(loop);
+    expect_all(&c, GW_E_NO_REPLICA);
+    cr_assert_eq(b.homecomings, 0);
+    fail(0, GW_E_NO_REPLICA, "gone");
+    loop_flush(loop);
+    expect_all(&b, GW_E_NO_REPLICA);
+    close_version();
+}
+
+Test(version, a_full_queue_refuses_and_an_expired_row_is_never_sent)
+{
+    struct asker a, b, c;
+    open_version(BATCHING_NONE, 8, 2);
+    fake.slots = 0;
+    ask(&a, 2, 1000000);
+    ask(&b, 1, 1000000);
+    ask(&c, 1, 0);
+    loop_flush(loop);
+    expect_all(&b, GW_E_OVERLOAD);
+    expect_all(&c, GW_E_DEADLINE);
+    cr_assert_eq(fake.n_calls, 0);
+    version_recall(&a.job, GW_E_CANCELLED);
+    loop_flush(loop);
+    expect_all(&a, GW_E_CANCELLED);
+    close_version();
+}
+
+Test(version, a_job_recalled_in_flight_comes_home_at_once_and_its_late_rows_are_dropped)
+{
+    struct asker a, b;
+    open_version(BATCHING_FIXED, 8, 100);
+    ask(&a, 2, 1000000);
+    ask(&b, 1, 1000000);
+    loop_flush(loop);
+    version_recall(&a.job, GW_E_DEADLINE);
+    loop_flush(loop);
+    expect_all(&a, GW_E_DEADLINE);
+    cr_assert_eq(fake.cancelled, 0, "b still wants the batch");
+    memset(&a, 0xAA, sizeof a); /* its memory is the request's again, and may be gone */
+    version_recall(&b.job, GW_E_CANCELLED);
+    loop_flush(loop);
+    expect_all(&b, GW_E_CANCELLED);
+    cr_assert_eq(fake.cancelled, 1, "nobody wants the batch");
+    answer(0, -1);
+    loop_flush(loop);
+    close_version();
+}
+
+Test(version, a_recall_that_crosses_the_answer_still_brings_the_job_home_once)
+{
+    struct asker a;
+    open_version(BATCHING_FIXED, 8, 100);
+    ask(&a, 1, 1000000);
+    loop_flush(loop);
+    answer(0, -1);                          /* posts it home ... */
+    version_recall(&a.job, GW_E_DEADLINE);  /* ... while the request calls it back */
+    loop_flush(loop);
+    expect_all(&a, GW_OK);
+    release(&a);
+    close_version();
+}
+
+Test(version, what_is_queued_at_the_end_comes_home)
+{
+    struct asker a;
+    open_version(BATCHING_FIXED, 8, 100);
+    fake.slots = 0;
+    ask(&a, 2, 1000000);
+    loop_flush(loop);
+    version_free(version);
+    loop_flush(loop);
+    expect_all(&a, GW_E_DRAINING);
+    loop_free(loop);
+    metrics_free(metrics);
+}
