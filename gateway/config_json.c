@@ -109,7 +109,8 @@ static bool write_number(const char *text, struct buf *out)
     }
     for (; whole_digits > 1 && *whole == '0'; whole_digits--)
         whole++;
-    buf_text(out, minus ? "-" : "");
+    if (minus)
+        buf_text(out, "-");
     buf_append(out, whole_digits ? whole : "0", whole_digits ? whole_digits : 1);
     if (fraction_digits) {
         buf_text(out, ".");

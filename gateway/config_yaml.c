@@ -327,14 +327,13 @@ static void refuse_properties(struct tree_builder *builder, const yaml_event_t *
     uint32_t line = line_of(&event->start_mark), column = column_of(&event->start_mark);
     if (anchor)
         problem_add(builder->problems, line, column,
-                    "anchors (&%.40s) are not read; write the value out where it is needed",
-                    (const char *)anchor);
+                    "anchors (&%.40s) are not read; write the value out where it is needed", anchor);
     if (tag) {
+        char name[64];
         bool core = strncmp(tag, CORE_TAG, strlen(CORE_TAG)) == 0;
-        struct quoted name =
-            quote(core ? tag + strlen(CORE_TAG) : tag, strlen(tag) - (core ? strlen(CORE_TAG) : 0));
-        problem_add(builder->problems, line, column, "tags (%s%s) are not read; quote what must stay text",
-                    core ? "!!" : "", name.text);
+        snprintf(name, sizeof name, "%s%s", core ? "!!" : "", core ? tag + strlen(CORE_TAG) : tag);
+        problem_add(builder->problems, line, column, "tags (%s) are not read; quote what must stay text",
+                    quote(name, strlen(name)).text);
     }
 }
 
