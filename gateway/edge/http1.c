@@ -299,8 +299,10 @@ static int on_value(http_parser *library, const char *at, size_t length)
     struct http_header *field = &head->fields[head->n_fields - 1];
     while (length && (at[length - 1] == ' ' || at[length - 1] == '\t'))
         length--;
-    field->value = at;
-    field->value_length = length;
+    if (length) { /* else `at` is in the next line */
+        field->value = at;
+        field->value_length = length;
+    }
     return 0;
 }
 

@@ -61,6 +61,7 @@ Test(http1, messages)
         CASE("\r\n" GET(""), "GET / keep host=x\n"),
         CASE("\r\n", ""),
         CASE(GET("X-One:  two words \t\r\nEmpty:\r\n"), "GET / keep host=x x-one=two words empty=\n"),
+        CASE(GET("A:\r\nB: \t \r\nC: d\r\n"), "GET / keep host=x a= b= c=d\n"),
         CASE(GET("A: \xC3\xA9\r\n"), "GET / keep host=x a=\xC3\xA9\n"),
         CASE(POST("Content-Length: 5\r\n", "hello"), "POST / keep host=x content-length=5 body=hello\n"),
         CASE(POST("Content-Length: 0\r\n", ""), "POST / keep host=x content-length=0\n"),
