@@ -1,6 +1,6 @@
 /*
- * http_floor PORT: the edge alone, one thread, with a handler that sends the body back: how fast the rest could be at
- * best. To be held against `nginx` with `return 200` under the same wrk.
+ * http_floor PORT: the edge alone, one thread, with a handler that sends the body back: how fast the rest
+ * could be at best. To be held against `nginx` with `return 200` under the same wrk.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -43,6 +43,7 @@ int main(int argc, char **argv)
         .header_us = 10000000, .body_us = 30000000, .idle_us = 75000000, .write_us = 30000000};
     const struct edge_setup setup = {.loop = loop,
                                      .metrics = metrics,
+                                     .name = "clients",
                                      .address = &address,
                                      .limits = &limits,
                                      .timeouts = &timeouts,

@@ -1,4 +1,5 @@
-/* Any bytes, cut anywhere: the outcome is that of the same bytes in one piece. The cuts are drawn from the bytes. */
+/* Any bytes, cut anywhere: the outcome is that of the same bytes in one piece. The cuts are drawn from the
+ * bytes. */
 #include <stdint.h>
 
 #include "../support/http1_outcome.h"

@@ -2,8 +2,9 @@
  * What http1 makes of some bytes, as text, so that two ways of cutting them can be compared:
  *   POST /a?q keep host=x body=hello     one line a message: method, target, keep or close, fields, body
  *   error 400 not valid HTTP: no Host    and nothing after it
- *   more                                 the bytes ended in a message; "more body": in its body; nothing: between two
- * Also checks what must hold whatever the bytes: consumed counts, terminated texts, the body's padding.
+ *   more                                 the bytes ended in a message; "more body": in its body; nothing:
+ * between two Also checks what must hold whatever the bytes: consumed counts, terminated texts, the body's
+ * padding.
  */
 #ifndef XEBEC_TESTS_HTTP1_OUTCOME_H
 #define XEBEC_TESTS_HTTP1_OUTCOME_H
@@ -65,8 +66,8 @@ static inline enum http1_event http1_feed_copy(struct http1_parser *parser, cons
     return event;
 }
 
-static inline void http1_outcome(struct buf *out, const struct http1_limits *limits, const char *bytes, size_t length,
-                                 struct http1_cutter *cutter)
+static inline void http1_outcome(struct buf *out, const struct http1_limits *limits, const char *bytes,
+                                 size_t length, struct http1_cutter *cutter)
 {
     struct http1_parser *parser = http1_new(limits);
     struct http_message message;

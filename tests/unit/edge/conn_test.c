@@ -1,6 +1,6 @@
 /*
- * conn and listener: real sockets on a real loop, both ends on one thread: the loop is run turn by turn while a client
- * waits for what it should see.
+ * conn and listener: real sockets on a real loop, both ends on one thread: the loop is run turn by turn while
+ * a client waits for what it should see.
  */
 #include <criterion/criterion.h>
 
@@ -103,6 +103,7 @@ static struct rig *rig_new(void)
         .header_us = 60000000, .body_us = 60000000, .idle_us = 60000000, .write_us = 60000000};
     rig->setup = (struct edge_setup){.loop = rig->loop,
                                      .metrics = rig->metrics,
+                                     .name = "clients",
                                      .address = &rig->address,
                                      .limits = &rig->limits,
                                      .timeouts = &rig->timeouts,
@@ -212,7 +213,8 @@ static bool hear(struct rig *rig, int fd, struct buf *got, const char *end)
         turn(rig);
         poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 1);
     }
-    cr_assert_fail("waited in vain for \"%s\", got \"%.*s\"", end ? end : "the end", (int)got->length, got->bytes);
+    cr_assert_fail("waited in vain for \"%s\", got \"%.*s\"", end ? end : "the end", (int)got->length,
+                   got->bytes);
     return false;
 }
 
@@ -263,15 +265,16 @@ Test(conn, keeps_alive)
     int fd = dial(rig);
     for (int i = 0; i < 3; i++) {
         SAY(rig, fd, "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
-        expect(rig, fd, "HTTP/1.1 200 OK\r\n", "Content-Length: 5\r\nConnection: keep-alive\r\n", "\r\n\r\nhello");
+        expect(rig, fd, "HTTP/1.1 200 OK\r\n", "Content-Length: 5\r\nConnection: keep-alive\r\n",
+               "\r\n\r\nhello");
     }
     cr_expect_eq(listener_connections(rig->listener), 1u);
     SAY(rig, fd, "GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     expect(rig, fd, "Connection: close\r\n", "/last", NULL);
     close(fd);
     TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
-    expect_metric(rig, "xebec_connections 0\n");
-    expect_metric(rig, "xebec_connections_total 1\n");
+    expect_metric(rig, "xebec_connections{listener=\"clients\"} 0\n");
+    expect_metric(rig, "xebec_connections_total{listener=\"clients\"} 1\n");
     rig_free(rig);
 }
 
@@ -383,7 +386,7 @@ Test(conn, refusals_close_and_are_counted)
     SAY(rig, fd, GET("/fine") "GET /a HTTP/1.1\r\n\r\n" GET("/never"));
     expect(rig, fd, "/fine", "HTTP/1.1 400 Bad Request\r\n", NULL);
     cr_expect_eq(rig->n_handled, 1u);
-    expect_metric(rig, "xebec_http_errors_total{cause=\"invalid_input\"} 1\n");
+    expect_metric(rig, "xebec_http_errors_total{listener=\"clients\",cause=\"invalid_input\"} 1\n");
     close(fd);
     TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
     rig_free(rig);
@@ -496,8 +499,9 @@ Test(conn, slow_loris_gets_408)
         cr_assert_lt(loop_now_us() - begun_us, 2000000u);
     }
     cr_expect_geq(loop_now_us() - begun_us, 100000u);
-    expect(rig, fd, "HTTP/1.1 408 Request Timeout\r\n", "-: the request's header did not arrive in time", NULL);
-    expect_metric(rig, "xebec_http_errors_total{cause=\"request_timeout\"} 1\n");
+    expect(rig, fd, "HTTP/1.1 408 Request Timeout\r\n", "-: the request's header did not arrive in time",
+           NULL);
+    expect_metric(rig, "xebec_http_errors_total{listener=\"clients\",cause=\"request_timeout\"} 1\n");
     close(fd);
     rig_free(rig);
 }
@@ -721,7 +725,7 @@ Test(listener, caps_connections)
     int first = dial(rig), second = dial(rig), third = dial(rig);
     expect_end(rig, third);
     cr_expect_eq(listener_connections(rig->listener), 2u);
-    expect_metric(rig, "xebec_connections_refused_total 1\n");
+    expect_metric(rig, "xebec_connections_refused_total{listener=\"clients\"} 1\n");
     close(first);
     TURN_UNTIL(rig, listener_connections(rig->listener) == 1);
     int fourth = dial(rig);
@@ -847,7 +851,8 @@ Test(listener, logs_access)
     ssize_t n = read(ends[0], text, sizeof text - 1);
     cr_assert_gt(n, 0);
     text[n] = '\0';
-    cr_expect(strstr(text, "\"client\":\"127.0.0.1\",\"method\":\"POST\",\"path\":\"/a\\\"b\",\"status\":200,\"bytes_in\":54,"),
+    cr_expect(strstr(text, "\"client\":\"127.0.0.1\",\"method\":\"POST\",\"path\":\"/"
+                           "a\\\"b\",\"status\":200,\"bytes_in\":54,"),
               "%s", text);
     cr_expect(strstr(text, "\"path\":null,\"status\":400,"), "%s", text);
     cr_expect(strstr(text, "\"path\":\"/late\",\"status\":499,"), "%s", text);

@@ -12,12 +12,15 @@ struct exchange_case {
     size_t length;
     const char *out;
 };
-#define CASE(in, out) {in, sizeof in - 1, out}
-#define GET(fields) "GET / HTTP/1.1\r\nHost: x\r\n" fields "\r\n"
+#define CASE(in, out)                                                                                        \
+    {                                                                                                        \
+        in, sizeof in - 1, out                                                                               \
+    }
+#define GET(fields)        "GET / HTTP/1.1\r\nHost: x\r\n" fields "\r\n"
 #define POST(fields, body) "POST / HTTP/1.1\r\nHost: x\r\n" fields "\r\n" body
-#define CHUNKED(body) POST("Transfer-Encoding: chunked\r\n", body)
-#define TARGET(target) "GET " target " HTTP/1.1\r\nHost: x\r\n\r\n"
-#define BAD(words) "error 400 not valid HTTP: " words "\n"
+#define CHUNKED(body)      POST("Transfer-Encoding: chunked\r\n", body)
+#define TARGET(target)     "GET " target " HTTP/1.1\r\nHost: x\r\n\r\n"
+#define BAD(words)         "error 400 not valid HTTP: " words "\n"
 
 static size_t single_bytes(struct http1_cutter *cutter)
 {
@@ -36,7 +39,8 @@ static void expect(const struct exchange_case *row, struct http1_cutter *cutter,
 {
     struct buf out = {0};
     http1_outcome(&out, &limits, row->in, row->length, cutter);
-    cr_expect_str_eq(out.bytes, row->out, "%s (%s, %zu):\n got %s want %s", row->in, how, at, out.bytes, row->out);
+    cr_expect_str_eq(out.bytes, row->out, "%s (%s, %zu):\n got %s want %s", row->in, how, at, out.bytes,
+                     row->out);
     buf_clear(&out);
 }
 
@@ -72,7 +76,8 @@ Test(http1, messages)
         CASE("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", "HEAD / keep host=x\n"),
         CASE("DELETE / HTTP/1.1\r\nHost:\r\n\r\n", "DELETE / keep host=\n"),
         CASE("LOCK / HTTP/1.1\r\nHost: x\r\n\r\n", "? / keep host=x\n"),
-        CASE(GET("Connection: upgrade\r\nUpgrade: h2c\r\n"), "GET / keep host=x connection=upgrade upgrade=h2c\n"),
+        CASE(GET("Connection: upgrade\r\nUpgrade: h2c\r\n"),
+             "GET / keep host=x connection=upgrade upgrade=h2c\n"),
         CASE("GET / HT", "more\n"),
         CASE(POST("Content-Length: 5\r\n", "hel"), "more body\n"),
     };
@@ -87,7 +92,8 @@ Test(http1, keep_alive)
         CASE(GET("Connection: closed\r\n"), "GET / keep host=x connection=closed\n"),
         CASE("GET / HTTP/1.0\r\n\r\n", "GET / close\n"),
         CASE("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "GET / keep connection=Keep-Alive\n"),
-        CASE("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", "GET / close connection=keep-alive, close\n"),
+        CASE("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+             "GET / close connection=keep-alive, close\n"),
     };
     EXPECT_ALL(rows);
 }
@@ -191,7 +197,10 @@ Test(http1, refused_somehow)
         CASE(POST("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"), "400"),
         CASE(POST("Transfer-Encoding: identity\r\n", "0\r\n\r\n"), "400"),
         CASE(POST("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"), "400"),
-        CASE(POST("Transfer-Encoding: \x0b" "chunked\r\n", "0\r\n\r\n"), "400"),
+        CASE(POST("Transfer-Encoding: \x0b"
+                  "chunked\r\n",
+                  "0\r\n\r\n"),
+             "400"),
         CASE("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
         CASE(POST("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"), "400"),
         CASE(GET("A : b\r\n"), "400"),
@@ -247,7 +256,8 @@ Test(http1, expectations)
              "POST / keep host=x expect=100-continue content-length=0\n"),
         CASE(POST("Expect: 100-continue\r\nContent-Length: 65\r\n", ""),
              "error 413 the body is larger than 64 bytes\n"),
-        CASE(POST("Expect: 200-ok\r\nContent-Length: 1\r\n", "a"), "error 417 only 100-continue can be expected\n"),
+        CASE(POST("Expect: 200-ok\r\nContent-Length: 1\r\n", "a"),
+             "error 417 only 100-continue can be expected\n"),
         CASE("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
              "POST / close expect=100-continue content-length=1 body=a\n"),
     };
@@ -368,7 +378,8 @@ Test(http1, no_memory_is_an_answer)
 Test(http1, reply_head)
 {
     struct buf out = {0};
-    struct http_reply reply = {.status = 429, .content_type = "application/json", .headers = "Retry-After: 1\r\n"};
+    struct http_reply reply = {
+        .status = 429, .content_type = "application/json", .headers = "Retry-After: 1\r\n"};
     http1_write_head(&out, &reply, 12, false, "Thu, 01 Jan 1970 00:00:00 GMT");
     buf_append(&out, "", 1);
     cr_expect_str_eq(out.bytes, "HTTP/1.1 429 Too Many Requests\r\nServer: xebec\r\n"
