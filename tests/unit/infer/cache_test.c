@@ -445,7 +445,7 @@ static void bound_holds(size_t budget)
     metrics_free(metrics);
 }
 
-Test(cache, keeps_its_bound_and_accounts_for_all_it_takes, .timeout = 60)
+Test(cache, keeps_its_bound_and_accounts_for_all_it_takes)
 {
     bound_holds(64 * KiB);
     bound_holds(1 * MiB);
