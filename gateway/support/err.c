@@ -30,13 +30,28 @@ const char *gw_status_words(enum gw_status status)
     return status_table[status].words;
 }
 
+/* How much of text[0..length), which was cut off anywhere, is whole UTF-8 characters. */
+static size_t whole_characters(const char *text, size_t length)
+{
+    size_t lead = length;
+    while (lead > 0 && length - lead < 3 && ((unsigned char)text[lead - 1] & 0xC0) == 0x80)
+        lead--;
+    if (lead == 0)
+        return length;
+    unsigned char first = (unsigned char)text[--lead];
+    size_t bytes = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : first >= 0xC0 ? 2 : 1;
+    return lead + bytes > length ? lead : length;
+}
+
 enum gw_status gw_err_set(struct gw_err *err, enum gw_status status, const char *format, ...)
 {
     if (err) {
         va_list args;
         va_start(args, format);
-        vsnprintf(err->what, sizeof err->what, format, args);
+        int length = vsnprintf(err->what, sizeof err->what, format, args);
         va_end(args);
+        if (length >= (int)sizeof err->what)
+            err->what[whole_characters(err->what, sizeof err->what - 1)] = '\0';
         err->status = status;
     }
     return status;
