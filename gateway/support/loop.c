@@ -27,6 +27,7 @@ struct loop {
     int wake_fd, timer_fd;
     _Atomic bool stopping;
     uint64_t armed_us; /* what the timerfd is set to; UINT64_MAX: not set */
+    uint64_t fired_us; /* timers up to then have had their turn */
     struct loop_timer **timers;
     uint32_t n_timers, timers_room;
     struct loop_task *local, **local_end;
@@ -193,7 +194,7 @@ static void timer_sift(struct loop *loop, struct loop_timer *timer, uint32_t pla
 
 enum gw_status loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t at_us)
 {
-    timer->at_us = at_us;
+    timer->at_us = at_us > loop->fired_us ? at_us : loop->fired_us + 1; /* the past is over: the next turn */
     if (timer->slot) {
         timer_sift(loop, timer, timer->slot - 1);
         return GW_OK;
@@ -226,8 +227,8 @@ static void loop_run_timers(struct loop *loop)
 {
     if (!loop->n_timers)
         return;
-    uint64_t now_us = loop_now_us();
-    while (loop->n_timers && loop->timers[0]->at_us <= now_us) {
+    loop->fired_us = loop_now_us();
+    while (loop->n_timers && loop->timers[0]->at_us <= loop->fired_us) {
         struct loop_timer *timer = loop->timers[0];
         loop_timer_cancel(loop, timer);
         timer->fire(timer);
@@ -266,6 +267,7 @@ static void loop_run_deferred(struct loop *loop)
 void loop_run(struct loop *loop)
 {
     struct loop *outer = current;
+    loop_collect(loop); /* what this thread posted before comes before what it posts from now on */
     current = loop;
     while (!atomic_load_explicit(&loop->stopping, memory_order_acquire)) {
         loop_arm(loop);
