@@ -35,8 +35,8 @@ struct json_value; /* on the reader's stack, while a callback runs */
 struct json_reader *json_reader_new(void) GW_MUST_CHECK;
 void json_reader_free(struct json_reader *reader);
 
-/* Called for each member or element. A value that it does not read is skipped, and still must be valid JSON.
- */
+/* Called for each member or element. A value that it does not read is skipped, and must be valid JSON even
+ * so. */
 typedef enum gw_status json_member_fn(void *owner, const char *key, size_t key_length,
                                       struct json_value *value, struct gw_err *err);
 typedef enum gw_status json_element_fn(void *owner, uint32_t index, struct json_value *value,
@@ -55,6 +55,9 @@ GW_MUST_CHECK enum gw_status json_array(struct json_value *value, json_element_f
 enum json_kind { JSON_INVALID, JSON_NULL, JSON_BOOLEAN, JSON_NUMBER, JSON_STRING, JSON_LIST, JSON_OBJECT };
 /* What it looks like, from its first character; looking is not reading. */
 enum json_kind json_kind(const struct json_value *value);
+/* GW_E_INVALID, with the value's place before the words: "input.pixels: given twice". */
+enum gw_status json_refuse(const struct json_value *value, struct gw_err *err, const char *format, ...)
+    GW_PRINTF(3, 4);
 /* A string, unescaped, terminated, in the arena. */
 GW_MUST_CHECK enum gw_status json_text(struct json_value *value, struct arena *arena, const char **text,
                                        size_t *length, struct gw_err *err);
@@ -64,8 +67,7 @@ GW_MUST_CHECK enum gw_status json_int(struct json_value *value, int64_t *integer
 struct tensor_builder {
     struct arena *arena;
     const struct tensor_spec *declared;
-    int64_t shape[TENSOR_DIMS_MAX]; /* of the rows so far; [0] counts them; TENSOR_ANY until the first row
-                                       tells */
+    int64_t shape[TENSOR_DIMS_MAX]; /* [0] counts the rows; TENSOR_ANY until the first row tells */
     uint8_t *data;
     size_t bytes, capacity;
     uint32_t *row_end; /* BYTES only */
@@ -84,9 +86,10 @@ void tensor_builder_init(struct tensor_builder *builder, struct arena *arena,
  * Numbers: integer literals serve for floats; 1.0 or 1e3 does not serve for an integer; what is out of the
  *          datatype's range is refused; floats are rounded to nearest, ties to even, and may also be "NaN",
  *          "Infinity" and "-Infinity". BOOL: true, false, 1, 0.
- * BYTES:   by the declared encoding, or {"b64": "..."}. TENSOR_JSON takes any value as it stands, so its rows
- * are never flat, and for shape [-1] the value is the row. On error the builder's contents are undefined, and
- * the request that it belonged to must fail.
+ * BYTES:   by the declared encoding, or {"b64": "..."}. TENSOR_JSON takes any value as it stands, so its
+ *          rows are never flat, and for shape [-1] the value is the row.
+ * Returns: GW_E_INVALID; GW_E_TOO_LARGE (more than max_rows); GW_E_NO_MEMORY. After any of them the builder
+ *          is of no more use, and its request must fail.
  */
 GW_MUST_CHECK enum gw_status json_append_row(struct json_value *value, struct tensor_builder *builder,
                                              struct gw_err *err);
@@ -98,11 +101,12 @@ struct tensor tensor_builder_take(const struct tensor_builder *builder);
 
 /*
  * Row `row` as JSON: a scalar where a row is one element without dimensions of its own (shape [-1]), else
- * nested arrays as the shape says; [] when the row has no elements at all. Numbers: the shortest text that
- * reads back the same. NaN and infinities: "NaN", "Infinity",
- * "-Infinity" (protobuf's JSON mapping; JSON has no such numbers). BYTES by the tensor's encoding; TEXT that
- * is not UTF-8: U+FFFD for what is not; JSON that is not: GW_E_CONTRACT and nothing appended. GW_E_NO_MEMORY:
- * out->failed, or the checker had none.
+ * nested arrays as the shape says; [] when the row has no elements at all.
+ *
+ * Numbers: the shortest text that reads back the same. NaN and infinities: "NaN", "Infinity", "-Infinity"
+ *          (protobuf's JSON mapping; JSON has no such numbers).
+ * BYTES:   by the tensor's encoding. TEXT that is not UTF-8: U+FFFD for what is not.
+ * Returns: GW_E_CONTRACT (JSON that is not JSON), GW_E_NO_MEMORY; then nothing is appended.
  */
 GW_MUST_CHECK enum gw_status json_write_row(struct buf *out, struct json_reader *checker,
                                             const struct tensor *tensor, uint32_t row);
@@ -110,8 +114,10 @@ GW_MUST_CHECK enum gw_status json_write_row(struct buf *out, struct json_reader 
 /* A number without the detour through printf. */
 void json_write_uint(struct buf *out, uint64_t number);
 
-/* GW_OK when text is one JSON document of any kind, nested no deeper than 64; GW_E_INVALID; GW_E_NO_MEMORY.
- * text need not be padded. */
+/*
+ * GW_OK when text is one JSON document of any kind, nested no deeper than 64; GW_E_INVALID; GW_E_NO_MEMORY.
+ * text need not be padded.
+ */
 GW_MUST_CHECK enum gw_status json_check(struct json_reader *reader, const char *text, size_t length,
                                         struct gw_err *err);
 static inline bool json_valid(struct json_reader *reader, const char *text, size_t length)

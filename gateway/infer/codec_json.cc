@@ -41,15 +41,31 @@ static size_t place_write(const struct place *place, char *text, size_t room)
     return length < room ? length : room - 1;
 }
 
-enum gw_status codec::fail_at(struct at at, enum gw_status status, const char *format, ...)
+static enum gw_status fail_at_list(struct at at, enum gw_status status, const char *format, va_list args)
 {
     char where[PLACE_ROOM], what[sizeof at.err->what];
-    va_list args;
-    va_start(args, format);
     vsnprintf(what, sizeof what, format, args);
-    va_end(args);
     bool known = place_write(at.place, where, sizeof where) > 0;
     return gw_err_set(at.err, status, "%s: %s", known ? where : "the document", what);
+}
+
+enum gw_status codec::fail_at(struct at at, enum gw_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail_at_list(at, status, format, args);
+    va_end(args);
+    return status;
+}
+
+extern "C" enum gw_status json_refuse(const struct json_value *value, struct gw_err *err, const char *format,
+                                      ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail_at_list({value->reader, &value->place, err}, GW_E_INVALID, format, args);
+    va_end(args);
+    return GW_E_INVALID;
 }
 
 enum gw_status codec::no_memory(struct gw_err *err)

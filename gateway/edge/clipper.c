@@ -1,0 +1,327 @@
+/*
+ * clipper: {"input": X} or {"input_batch": [X, ...]} -> tensors; outcomes -> predictions.
+ *
+ * X is the row of the endpoint's only input; with several inputs, an object that names each of them once.
+ */
+#include "edge/clipper.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+struct decoding {
+    struct request *request;
+    const struct signature *signature;
+    struct tensor_builder *builders; /* signature->n_inputs of them */
+    uint32_t n_rows;                 /* complete ones */
+    bool has_input, has_batch, has_version;
+};
+
+/* --- body -> rows --------------------------------------------------------------------------------------- */
+
+static enum gw_status decode_named_input(void *owner, const char *name, size_t length,
+                                         struct json_value *value, struct gw_err *err)
+{
+    struct decoding *decoding = owner;
+    for (uint32_t i = 0; i < decoding->signature->n_inputs; i++) {
+        const char *declared = decoding->signature->inputs[i].name;
+        if (strlen(declared) != length || memcmp(declared, name, length) != 0)
+            continue;
+        if (decoding->builders[i].shape[0] > decoding->n_rows)
+            return json_refuse(value, err, "given twice");
+        return json_append_row(value, &decoding->builders[i], err);
+    }
+    return json_refuse(value, err, "the endpoint has no input of this name");
+}
+
+static enum gw_status decode_named_row(struct decoding *decoding, struct json_value *value,
+                                       struct gw_err *err)
+{
+    enum gw_status status = json_object(value, decode_named_input, decoding, err);
+    if (status != GW_OK)
+        return status;
+    for (uint32_t i = 0; i < decoding->signature->n_inputs; i++)
+        if (decoding->builders[i].shape[0] == decoding->n_rows)
+            return json_refuse(value, err, "%s is missing", decoding->signature->inputs[i].name);
+    decoding->n_rows++;
+    return GW_OK;
+}
+
+static enum gw_status decode_batch_row(void *owner, uint32_t index, struct json_value *value,
+                                       struct gw_err *err)
+{
+    (void)index;
+    return decode_named_row(owner, value, err);
+}
+
+static enum gw_status decode_rows(struct decoding *decoding, struct json_value *value, struct gw_err *err)
+{
+    bool is_batch = decoding->request->is_batch;
+    if (decoding->signature->n_inputs != 1)
+        return is_batch ? json_array(value, decode_batch_row, decoding, err)
+                        : decode_named_row(decoding, value, err);
+    struct tensor_builder *builder = &decoding->builders[0];
+    enum gw_status status =
+        is_batch ? json_append_rows(value, builder, err) : json_append_row(value, builder, err);
+    decoding->n_rows = (uint32_t)builder->shape[0];
+    return status;
+}
+
+static enum gw_status decode_input(struct decoding *decoding, bool is_batch, struct json_value *value,
+                                   struct gw_err *err)
+{
+    bool *has = is_batch ? &decoding->has_batch : &decoding->has_input;
+    if (*has)
+        return json_refuse(value, err, "given twice");
+    if (decoding->has_input || decoding->has_batch)
+        return gw_err_set(err, GW_E_INVALID, "give either \"input\" or \"input_batch\", not both");
+    *has = true;
+    decoding->request->is_batch = is_batch;
+    enum gw_status status = decode_rows(decoding, value, err);
+    if (status == GW_OK && decoding->n_rows == 0)
+        return json_refuse(value, err, "expected at least one row");
+    return status;
+}
+
+/* Text, or a number for a version that is called like one. null is none. */
+static enum gw_status decode_version(struct decoding *decoding, struct json_value *value, struct gw_err *err)
+{
+    struct request *request = decoding->request;
+    int64_t number;
+    if (decoding->has_version)
+        return json_refuse(value, err, "given twice");
+    decoding->has_version = true;
+    if (json_kind(value) == JSON_NULL)
+        return GW_OK;
+    if (json_kind(value) != JSON_NUMBER)
+        return json_text(value, request->arena, &request->asked_version, &request->asked_version_length, err);
+    enum gw_status status = json_int(value, &number, err);
+    if (status != GW_OK)
+        return status;
+    request->asked_version = arena_printf(request->arena, "%" PRId64, number);
+    if (!request->asked_version)
+        return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
+    request->asked_version_length = strlen(request->asked_version);
+    return GW_OK;
+}
+
+static bool key_is(const char *key, size_t length, const char *name)
+{
+    return length == strlen(name) && memcmp(key, name, length) == 0;
+}
+
+static enum gw_status decode_member(void *owner, const char *key, size_t length, struct json_value *value,
+                                    struct gw_err *err)
+{
+    if (key_is(key, length, "input"))
+        return decode_input(owner, false, value, err);
+    if (key_is(key, length, "input_batch"))
+        return decode_input(owner, true, value, err);
+    if (key_is(key, length, "version"))
+        return decode_version(owner, value, err);
+    return GW_OK;
+}
+
+static enum gw_status clipper_decode(struct request *request, const char *body, size_t length)
+{
+    struct gw_err *err = &request->err;
+    const struct signature *signature = request->endpoint->signature;
+    struct decoding decoding = {.request = request, .signature = signature};
+    decoding.builders = arena_array(request->arena, signature->n_inputs, sizeof *decoding.builders);
+    request->inputs = arena_array(request->arena, signature->n_inputs, sizeof *request->inputs);
+    if (!decoding.builders || !request->inputs)
+        return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
+    for (uint32_t i = 0; i < signature->n_inputs; i++)
+        tensor_builder_init(&decoding.builders[i], request->arena, &signature->inputs[i],
+                            request->infer->config->limits.rows);
+    enum gw_status status = json_read(request->infer->json, body, length, decode_member, &decoding, err);
+    if (status == GW_OK && !decoding.has_input && !decoding.has_batch)
+        status = gw_err_set(err, GW_E_INVALID, "the body has neither \"input\" nor \"input_batch\"");
+    if (status != GW_OK)
+        return status;
+    for (uint32_t i = 0; i < signature->n_inputs; i++)
+        request->inputs[i] = tensor_builder_take(&decoding.builders[i]);
+    request->n_inputs = signature->n_inputs;
+    request->n_rows = decoding.n_rows;
+    return GW_OK;
+}
+
+/* --- outcomes -> body ----------------------------------------------------------------------------------- */
+
+/* {"error": ..., "cause": ... */
+static void write_error_members(struct buf *out, enum gw_status status, const char *what)
+{
+    buf_text(out, "\"error\":");
+    buf_json_text(out, what, strlen(what));
+    buf_text(out, ",\"cause\":\"");
+    buf_text(out, gw_status_cause(status));
+    buf_text(out, "\"");
+}
+
+void clipper_write_error(struct buf *out, enum gw_status status, const char *what)
+{
+    buf_text(out, "{");
+    write_error_members(out, status, what);
+    buf_text(out, "}");
+}
+
+static const char *outcome_words(const struct row_outcome *outcome)
+{
+    return outcome->message ? outcome->message : gw_status_words(outcome->status);
+}
+
+/* Clipper's own words where it had any: its users' programs look for them. */
+static const char *default_explanation(const struct row_outcome *outcome)
+{
+    switch (outcome->status) {
+    case GW_E_DEADLINE:
+        return "Failed to retrieve a prediction response within the specified latency SLO";
+    case GW_E_NO_REPLICA:
+        return "No connected models found for query";
+    default:
+        return outcome_words(outcome);
+    }
+}
+
+static void write_name(struct buf *out, uint32_t index, const char *name)
+{
+    buf_text(out, index ? "," : "{");
+    buf_json_text(out, name, strlen(name));
+    buf_text(out, ":");
+}
+
+/* The only output's value, or an object of all. */
+static enum gw_status write_outputs(struct request *request, const struct row_outcome *outcome)
+{
+    struct buf *out = &request->reply;
+    const struct predict_result *result = outcome->result;
+    for (uint32_t i = 0; i < result->n_outputs; i++) {
+        const struct tensor *output = &result->outputs[i];
+        if (result->n_outputs != 1)
+            write_name(out, i, output->spec.name);
+        enum gw_status status = json_write_row(out, request->infer->json, output, outcome->row);
+        if (status == GW_E_CONTRACT)
+            gw_err_set(&request->err, status, "output %s is declared as JSON, and the model's answer is not",
+                       output->spec.name);
+        if (status != GW_OK)
+            return status;
+    }
+    if (result->n_outputs != 1)
+        buf_text(out, result->n_outputs ? "}" : "{}");
+    return GW_OK;
+}
+
+static void write_defaults(struct buf *out, const struct config_endpoint *endpoint)
+{
+    for (uint32_t i = 0; i < endpoint->n_defaults; i++) {
+        if (endpoint->n_defaults != 1)
+            write_name(out, i, endpoint->defaults[i].name);
+        buf_text(out, endpoint->defaults[i].json);
+    }
+    if (endpoint->n_defaults != 1)
+        buf_text(out, "}");
+}
+
+static void write_entry_start(struct request *request)
+{
+    buf_text(&request->reply, "{\"query_id\":");
+    json_write_uint(&request->reply, request->id);
+    buf_text(&request->reply, ",");
+}
+
+static void write_entry_end(struct request *request)
+{
+    struct buf *out = &request->reply;
+    if (request->version) {
+        buf_text(out, ",\"model\":");
+        buf_json_text(out, request->version->full_name, strlen(request->version->full_name));
+    }
+    buf_text(out, "}");
+}
+
+static enum gw_status write_answer(struct request *request, const struct row_outcome *outcome)
+{
+    write_entry_start(request);
+    buf_text(&request->reply, "\"output\":");
+    enum gw_status status = write_outputs(request, outcome);
+    buf_text(&request->reply, ",\"default\":false");
+    write_entry_end(request);
+    return status;
+}
+
+static void write_default(struct request *request, const struct row_outcome *outcome)
+{
+    struct buf *out = &request->reply;
+    const char *explanation = default_explanation(outcome);
+    write_entry_start(request);
+    buf_text(out, "\"output\":");
+    write_defaults(out, request->endpoint);
+    buf_text(out, ",\"default\":true,\"default_explanation\":");
+    buf_json_text(out, explanation, strlen(explanation));
+    buf_text(out, ",\"cause\":\"");
+    buf_text(out, gw_status_cause(outcome->status));
+    buf_text(out, "\"");
+    write_entry_end(request);
+}
+
+static void write_failure(struct request *request, enum gw_status status, const char *words)
+{
+    write_entry_start(request);
+    write_error_members(&request->reply, status, words);
+    write_entry_end(request);
+}
+
+/* GW_E_CONTRACT: what the model answered cannot be said, and the entry is an error instead. */
+static enum gw_status write_entry(struct request *request, uint32_t row)
+{
+    const struct row_outcome *outcome = request_row_outcome(request, row);
+    size_t start = request->reply.length;
+    enum gw_status status = GW_OK;
+    if (outcome->status == GW_OK)
+        status = write_answer(request, outcome);
+    else if (request_row_defaulted(request, row))
+        write_default(request, outcome);
+    else
+        write_failure(request, outcome->status, outcome_words(outcome));
+    if (status == GW_E_CONTRACT) {
+        request->reply.length = start;
+        write_failure(request, status, request->err.what);
+    }
+    return status;
+}
+
+/* What was written until now is forgotten. */
+static void write_error_alone(struct request *request)
+{
+    request->reply.length = 0;
+    clipper_write_error(&request->reply, request->status, request->err.what);
+}
+
+static void encode_batch(struct request *request)
+{
+    uint32_t refused = 0;
+    buf_text(&request->reply, "{\"batch_predictions\":[");
+    for (uint32_t row = 0; row < request->n_rows; row++) {
+        if (row)
+            buf_text(&request->reply, ",");
+        refused += write_entry(request, row) == GW_E_CONTRACT;
+    }
+    buf_text(&request->reply, "]}");
+    if (refused)
+        request->status = refused == request->n_rows ? GW_E_CONTRACT : GW_PARTIAL;
+    if (request->status == GW_E_CONTRACT)
+        write_error_alone(request);
+}
+
+static void clipper_encode(struct request *request)
+{
+    if (request->status != GW_OK && request->status != GW_PARTIAL) {
+        write_error_alone(request);
+    } else if (request->is_batch) {
+        encode_batch(request);
+    } else if (write_entry(request, 0) == GW_E_CONTRACT) {
+        request->status = GW_E_CONTRACT;
+        write_error_alone(request);
+    }
+}
+
+const struct dialect clipper_dialect = {"clipper", clipper_decode, clipper_encode};
