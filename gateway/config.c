@@ -143,7 +143,8 @@ static struct config_whole *read_whole(const char *path, const char *bytes, size
     struct config_reader reader = {.arena = &whole->arena, .problems = problems, .config = &whole->config};
     whole->config.path = reader_text(&reader, path, strlen(path));
     keys_read(&reader, root, "", &whole->config);
-    check_together(&reader, root);
+    if (!problems->no_memory)
+        check_together(&reader, root);
     if (!problem_any(problems))
         finish(&reader, whole);
 end:

@@ -92,6 +92,15 @@ static void read_tensor(struct config_reader *reader, const struct key *key, con
                      datatype_name(spec->datatype));
 }
 
+/* "digits@linear"; as reader_text(). */
+static const char *full_name(struct config_reader *reader, const struct config_model *model,
+                             const struct config_version *version)
+{
+    const char *name = arena_printf(reader->arena, "%s@%s", model->name, version->name);
+    reader->problems->no_memory |= !name;
+    return name ? name : "";
+}
+
 void read_versions(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
 {
     struct config_model *model = base;
@@ -106,8 +115,7 @@ void read_versions(struct config_reader *reader, const struct key *key, const st
             return;
         reader_name(reader, child, "a version");
         version->name = reader_text(reader, child->key, child->key_length);
-        version->full_name = arena_printf(reader->arena, "%s@%s", model->name, version->name);
-        reader->problems->no_memory |= !version->full_name;
+        version->full_name = full_name(reader, model, version);
         version->model = model;
         version->line = child->key_line;
         versions[model->n_versions++] = version;

@@ -16,9 +16,9 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"http_parser\.h", {"edge/http1.c"}),
     (r"grpc/.*", {"replica/rpc.c"}),
     (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
-    (r"simdjson\.h", {"infer/codec_json.cc"}),
+    (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"yaml\.h", {"config_yaml.c"}),
-    (r"sodium\.h|sodium/.*", {"infer/cache.c", "infer/request.c", "main.c"}),
+    (r"sodium\.h|sodium/.*", {"infer/cache.c", "infer/request.c", "replica/replica.c", "main.c"}),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 
@@ -55,12 +55,14 @@ def judge(path, include, quoted, own):
     return judge_own(path, include) if include in own else "no such header below gateway/"
 
 
+def sources(gateway):
+    return sorted(file for file in gateway.rglob("*") if file.suffix in (".c", ".h", ".cc", ".hh"))
+
+
 def violations(gateway):
     """Yields (file, line, include, what is wrong)."""
-    own = {str(file.relative_to(gateway)) for file in gateway.rglob("*.h")}
-    for file in sorted(gateway.rglob("*")):
-        if file.suffix not in (".c", ".h", ".cc"):
-            continue
+    own = {str(file.relative_to(gateway)) for file in gateway.rglob("*") if file.suffix in (".h", ".hh")}
+    for file in sources(gateway):
         path = str(file.relative_to(gateway))
         text = file.read_text(encoding="utf-8")
         for match in INCLUDE.finditer(text):
@@ -75,7 +77,7 @@ def main():
     found = list(violations(root / "gateway"))
     for path, line, include, wrong in found:
         print(f"gateway/{path}:{line}: {include}: {wrong}")
-    files = sum(1 for file in (root / "gateway").rglob("*") if file.suffix in (".c", ".h", ".cc"))
+    files = len(sources(root / "gateway"))
     print(f"{files} files, {len(found)} violations")
     return 1 if found or not files else 0
 
