@@ -10,7 +10,11 @@
 
 #include "config.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifndef __has_feature /* clang's; gcc defines a macro a sanitizer instead */
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) ||     \
+    __has_feature(thread_sanitizer)
 #define MALLOC_IS_OURS 0
 #else
 #define MALLOC_IS_OURS 1

@@ -229,7 +229,7 @@ Test(config, has_a_default_for_every_key_that_may_be_left_out)
     cr_expect_str_eq(config->listen.host, "127.0.0.1");
     cr_expect_str_eq(config->listen.port, "8080");
     cr_expect_str_eq(config->admin.text, "127.0.0.1:8081");
-    cr_expect_eq(config->shards, CPU_COUNT(&cores));
+    cr_expect_eq(config->shards, (uint32_t)CPU_COUNT(&cores));
     cr_expect_eq(config->log_level, LOG_INFO_LEVEL);
     cr_expect_null(config->access_log);
     cr_expect_eq(config->limits.connections, 16384);
