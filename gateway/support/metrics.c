@@ -163,7 +163,8 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q)
     for (uint32_t i = 0; i < BUCKETS && total; i++) {
         seen += counts[i];
         if ((double)seen >= q * (double)total && seen) {
-            /* 4/9 of the way through a bucket of (4k, 5k] is equally far, in proportion, from both its ends */
+            /* 4/9 of the way through a bucket of (4k, 5k] is equally far, in proportion, from both its ends
+             */
             uint64_t low = i ? bucket_bound(i - 1) : 0;
             return low + ((bucket_bound(i) - low) * 4 + 8) / 9;
         }
