@@ -10,7 +10,7 @@ char *buf_reserve(struct buf *buf, size_t bytes)
 {
     if (buf->failed)
         return NULL;
-    if (buf->capacity - buf->length < bytes) {
+    if (!buf->bytes || buf->capacity - buf->length < bytes) {
         size_t capacity = buf->capacity ? buf->capacity : 256;
         while (capacity - buf->length < bytes && capacity <= SIZE_MAX / 4)
             capacity *= 2;
@@ -117,7 +117,8 @@ void buf_json_text(struct buf *buf, const char *text, size_t length)
             buf_append(buf, "\xEF\xBF\xBD", 3);
         plain = ++i;
     }
-    buf_append(buf, text + plain, length - plain);
+    if (plain < length)
+        buf_append(buf, text + plain, length - plain);
     buf_append(buf, "\"", 1);
 }
 

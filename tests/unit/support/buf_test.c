@@ -17,6 +17,7 @@ Test(buf, appends_in_order)
 {
     struct buf buf = {0};
     buf_append(&buf, NULL, 0);
+    cr_assert_not_null(buf_reserve(&buf, 0), "NULL is for a lack of memory");
     buf_text(&buf, "a");
     buf_printf(&buf, "%d%s", 12, "b");
     buf_append(&buf, "\0c", 2);
