@@ -40,7 +40,8 @@ struct entry {
     struct predict_result *answer; /* while SMALL or MAIN */
     uint64_t expires_us;
     size_t bytes; /* of memory, the answer's too */
-    uint8_t place, asked;
+    enum place place;
+    uint8_t asked;
 };
 
 struct queue {

@@ -10,6 +10,12 @@
 
 /* --- malloc, counted: all that the program holds, as the cache should see it -------------------------- */
 
+#ifdef __has_feature /* clang's way to say it */
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
 #if defined(__SANITIZE_ADDRESS__)
 enum { HEAP_IS_COUNTED = false }; /* the sanitizer's own malloc stands before ours */
 static size_t heap_bytes;
@@ -437,7 +443,8 @@ static void bound_holds(size_t budget)
     cr_assert_gt(metric_read("xebec_cache_evictions_total"), 0);
     if (HEAP_IS_COUNTED) {
         cr_assert_leq(taken, budget, "%zu bytes of heap for a budget of %zu", taken, budget);
-        cr_assert(taken <= used + 1024 && used <= taken + 1024, "the gauge says %zu, malloc %zu", used, taken);
+        cr_assert(taken <= used + 1024 && used <= taken + 1024, "the gauge says %zu, malloc %zu", used,
+                  taken);
     }
     cache_free(cache);
     cr_assert_eq(metric_read("xebec_cache_bytes"), 0);
