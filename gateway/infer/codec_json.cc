@@ -288,6 +288,8 @@ enum gw_status codec::take_member(struct at at, simdjson::simdjson_result<ondema
     if (std::move(item).get(field))
         return syntax_error(at);
     *member = {at.reader, field.value(), {at.place, {}, 0, at.place->depth + 1}, false};
+    if (!is_inside(at.reader, member->value))
+        return syntax_error(at);
     return read_text(at, field.key(), &member->place.key);
 }
 
@@ -380,7 +382,7 @@ enum gw_status codec::raw_value(struct at at, ondemand::value &value, string_vie
     if (status != GW_OK || (kind != JSON_LIST && kind != JSON_OBJECT))
         return status;
     const char *next;
-    if (at.reader->document.current_location().get(next))
+    if (at.reader->document.current_location().get(next) || next < text->data())
         return syntax_error(at);
     *text = trimmed(string_view(text->data(), static_cast<size_t>(next - text->data())));
     return GW_OK;

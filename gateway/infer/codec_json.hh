@@ -100,6 +100,15 @@ enum gw_status raw_value(struct at at, ondemand::value &value, string_view *text
 /* Marks the value as read. */
 struct at value_at(struct json_value *value, struct gw_err *err);
 
+/*
+ * Whether a value lies in the document. simdjson finds out that brackets are missing only from the bytes
+ * behind the text, which may be anything: a comma there makes it offer one more element.
+ */
+static inline bool is_inside(const struct json_reader *reader, ondemand::value &value)
+{
+    return value.raw_json_token().data() < reader->text + reader->length;
+}
+
 /* Calls each(at, element) for the elements of a list, until one fails. `count`: how many there were. */
 template <typename Each>
 static inline enum gw_status for_each(struct at at, ondemand::array &list, size_t *count, Each each)
@@ -107,7 +116,7 @@ static inline enum gw_status for_each(struct at at, ondemand::array &list, size_
     struct place place = {at.place, {}, 0, at.place->depth + 1};
     for (auto item : list) {
         ondemand::value element;
-        if (std::move(item).get(element))
+        if (std::move(item).get(element) || !is_inside(at.reader, element))
             return syntax_error(at);
         enum gw_status status = each({at.reader, &place, at.err}, element);
         if (status != GW_OK)

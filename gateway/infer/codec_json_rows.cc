@@ -474,11 +474,12 @@ static enum gw_status append_shaped(struct at at, ondemand::value &value, struct
 /* A first guess at the memory, so that a declared row is not moved while it grows. */
 static bool reserve_first_row(struct tensor_builder *builder)
 {
-    size_t elements = 0, bytes;
+    size_t elements, bytes;
     if (!tensor_row_elements(builder->declared, &elements) ||
         __builtin_mul_overflow(elements, datatype_bytes(builder->declared->datatype), &bytes))
-        return true;
-    return builder_room(builder, bytes < ROW_FIRST_BYTES_MAX ? bytes : ROW_FIRST_BYTES_MAX);
+        bytes = 0;
+    bytes = bytes < ROW_FIRST_BYTES_MAX ? bytes : ROW_FIRST_BYTES_MAX;
+    return builder_room(builder, bytes ? bytes : 1);
 }
 
 static bool builder_end_row(struct tensor_builder *builder)

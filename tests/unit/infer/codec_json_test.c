@@ -155,7 +155,7 @@ Test(elements, every_datatype_is_read_into_its_bytes)
         {DT_FP32, "1.00000005960464477539062500", "0000803f"}, /* halfway: to even */
         {DT_FP32, "1.00000005960464477539062501", "0100803f"}, /* a hair above, lost in a double */
         {DT_FP32, "1.000000059604644775390625", "0000803f"},
-        {DT_FP32, "0.12345678901234567890123", "eae9fc3d"}, /* simdjson 3.0.1 would read 4.8e-05 */
+        {DT_FP32, "0.12345678901234567890123", "ead6fc3d"}, /* simdjson 3.0.1 would read 4.8e-05 */
         {DT_FP32, "1e00000000000000000000000001", "00002041"},
         {DT_FP32, "\"NaN\"", "0000c07f"},
         {DT_FP32, "\"Infinity\"", "0000807f"},
@@ -375,7 +375,7 @@ Test(refusals, of_what_is_not_json)
         {"hello", "not valid JSON near byte 0"},
         {"{\"x\":1", "not valid JSON: the document does not end with its object"},
         {"{\"x\":1} x", "not valid JSON: the document does not end with its object"},
-        {"{\"x\":1}{\"x\":2}", "not valid JSON near byte 7"},
+        {"{\"x\":[1]}{\"x\":[2]}", "not valid JSON near byte 9"},
         {"{\"x\":\"1}", "not valid JSON: a string does not end"},
         {"{\"\xff\":1}", "the document is not UTF-8"},
         {"{\"y\":\"\x01\"}", "not valid JSON: a control character in a string"},
@@ -648,11 +648,13 @@ Test(documents, validity_is_of_any_kind_of_value)
 
 /* ---- writing ---- */
 
+/* One row; the last tensor that it made is the valid one. */
 static struct tensor tensor_of(struct tensor_spec spec, const void *data, size_t bytes)
 {
+    static uint32_t row_end;
+    row_end = (uint32_t)bytes;
     spec.shape[0] = 1;
-    return (struct tensor){
-        .spec = spec, .data = data, .bytes = bytes, .row_end = (uint32_t[]){(uint32_t)bytes}};
+    return (struct tensor){.spec = spec, .data = data, .bytes = bytes, .row_end = &row_end};
 }
 
 Test(writing, numbers_are_as_short_as_they_can_be)
