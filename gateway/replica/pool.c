@@ -49,11 +49,15 @@ struct pool_attempt {
     uint64_t digest[2];      /* likewise */
     uint32_t sent;           /* times */
     bool cancelled;
+    struct rpc_payload *payload; /* the request, for as often as it takes */
     struct rpc_call *rpc;
     struct gw_err err;       /* how the last sending ended */
     struct loop_timer timer; /* WAITING: until the deadline */
     struct loop_task task;   /* ENDING */
     struct pool_attempt *next, **link;
+    /* what the answer is judged by */
+    uint32_t n_rows, n_outputs;
+    const char *outputs[]; /* copies, which lie behind */
 };
 
 static bool pool_measure(struct pool *pool, struct metrics *metrics);
@@ -61,6 +65,10 @@ static void pool_changed(struct replica_home *home);
 static void pool_settle(struct pool *pool);
 static struct replica *pool_choose(struct pool *pool, const struct pool_attempt *attempt);
 static bool pool_could_take(const struct pool *pool, const struct pool_attempt *attempt);
+static struct pool_attempt *attempt_new(const struct predict_input *input);
+static void attempt_free(struct pool_attempt *attempt);
+static enum gw_status attempt_write(struct pool_attempt *attempt, const struct predict_input *input);
+static void attempt_link(struct pool_attempt *attempt);
 static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica *replica);
 static void attempt_replied(void *owner, const struct rpc_reply *reply);
 static bool attempt_again(struct pool_attempt *attempt);
@@ -111,7 +119,7 @@ void pool_free(struct pool *pool)
         gw_err_set(&attempt->err, GW_E_CANCELLED, "%s", gw_status_words(GW_E_CANCELLED));
         attempt_done(attempt, NULL, 0);
         if (waiting)
-            free(attempt); /* else its callback is still to come, and frees it */
+            attempt_free(attempt); /* else its callback is still to come, and frees it */
     }
     for (uint32_t i = 0; i < pool->n_replicas; i++)
         replica_close(&pool->replicas[i]);
@@ -221,7 +229,7 @@ static void pool_settle(struct pool *pool)
         if (replica && attempt_send(attempt, replica) == GW_OK)
             continue;
         attempt_done(attempt, NULL, 0);
-        free(attempt);
+        attempt_free(attempt);
     }
     pool->ready(pool->owner);
 }
@@ -233,7 +241,7 @@ static bool replica_suits(const struct replica *replica, const struct pool_attem
 {
     if (replica->state != REPLICA_READY)
         return false;
-    if (replica->max_rows && attempt->call->input.n_rows > replica->max_rows)
+    if (replica->max_rows && attempt->n_rows > replica->max_rows)
         return false;
     return attempt->replica != replica || attempt->connection != replica->connection;
 }
@@ -264,24 +272,24 @@ static bool pool_could_take(const struct pool *pool, const struct pool_attempt *
 
 enum gw_status pool_predict(struct pool *pool, struct pool_call *call)
 {
-    const struct pool_limits *limits = &pool->home.version->limits;
-    struct pool_attempt *attempt = malloc(sizeof *attempt);
+    struct pool_attempt *attempt = attempt_new(&call->input);
     if (!attempt)
         return GW_E_NO_MEMORY;
-    *attempt = (struct pool_attempt){.pool = pool, .call = call, .link = &pool->attempts};
+    attempt->pool = pool;
+    attempt->call = call;
     struct replica *replica = pool->closed ? NULL : pool_choose(pool, attempt);
-    enum gw_status status = replica ? attempt_send(attempt, replica) : GW_E_NO_REPLICA;
+    enum gw_status status = replica ? attempt_write(attempt, &call->input) : GW_E_NO_REPLICA;
+    if (status == GW_OK)
+        status = attempt_send(attempt, replica);
     if (status != GW_OK) {
-        free(attempt);
+        attempt_free(attempt);
         return status;
     }
-    attempt->next = pool->attempts;
-    if (attempt->next)
-        attempt->next->link = &attempt->next;
-    pool->attempts = attempt;
+    attempt_link(attempt);
     call->attempt = attempt;
-    if (pool->retry_tokens + limits->retry_percent <= RETRIES_SAVED * RETRY_COST)
-        pool->retry_tokens += limits->retry_percent;
+    pool->retry_tokens += pool->home.version->limits.retry_percent;
+    if (pool->retry_tokens > RETRIES_SAVED * RETRY_COST)
+        pool->retry_tokens = RETRIES_SAVED * RETRY_COST;
     return GW_OK;
 }
 
@@ -301,30 +309,64 @@ void pool_cancel(struct pool *pool, struct pool_call *call)
     loop_post(pool->home.loop, &attempt->task);
 }
 
-/* On error nothing was sent, and attempt->err says why. */
+/* Copies what of the input is wanted later, for rows may be recalled and their memory gone. */
+static struct pool_attempt *attempt_new(const struct predict_input *input)
+{
+    size_t names = 0;
+    for (uint32_t i = 0; i < input->n_outputs; i++)
+        names += strlen(input->outputs[i]) + 1;
+    size_t head = sizeof(struct pool_attempt) + input->n_outputs * sizeof(char *);
+    struct pool_attempt *attempt = malloc(head + names);
+    if (!attempt)
+        return NULL;
+    *attempt = (struct pool_attempt){.n_rows = input->n_rows, .n_outputs = input->n_outputs};
+    char *at = (char *)attempt + head;
+    for (uint32_t i = 0; i < input->n_outputs; i++) {
+        attempt->outputs[i] = at;
+        at = stpcpy(at, input->outputs[i]) + 1;
+    }
+    return attempt;
+}
+
+static void attempt_free(struct pool_attempt *attempt)
+{
+    rpc_payload_free(attempt->payload);
+    free(attempt);
+}
+
+static enum gw_status attempt_write(struct pool_attempt *attempt, const struct predict_input *input)
+{
+    size_t size = worker_predict_size(input);
+    uint8_t *bytes;
+    if (!size)
+        return GW_E_TOO_LARGE;
+    attempt->payload = rpc_payload_new(size, &bytes);
+    return attempt->payload ? worker_predict_write(input, bytes, size) : GW_E_NO_MEMORY;
+}
+
+static void attempt_link(struct pool_attempt *attempt)
+{
+    struct pool *pool = attempt->pool;
+    attempt->next = pool->attempts;
+    attempt->link = &pool->attempts;
+    if (attempt->next)
+        attempt->next->link = &attempt->next;
+    pool->attempts = attempt;
+}
+
+/* GW_E_NO_MEMORY, in attempt->err too: then nothing was sent. */
 static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica *replica)
 {
-    const struct predict_input *input = &attempt->call->input;
-    size_t size = worker_predict_size(input);
-    uint8_t *payload;
-    if (!size)
-        return gw_err_set(&attempt->err, GW_E_TOO_LARGE, "the batch is larger than 2 GiB");
-    struct rpc_call *rpc = rpc_call_new(replica->channel, size, &payload);
-    if (!rpc)
+    attempt->rpc = rpc_call_start(replica->channel, attempt->payload, PREDICT, attempt->call->deadline_us,
+                                  attempt_replied, attempt);
+    if (!attempt->rpc)
         return gw_err_set(&attempt->err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-    enum gw_status status = worker_predict_write(input, payload, size);
-    if (status != GW_OK) {
-        rpc_call_drop(rpc);
-        return gw_err_set(&attempt->err, status, "%s", gw_status_words(status));
-    }
     attempt->state = ATTEMPT_SENT;
     attempt->replica = replica;
     attempt->connection = replica->connection;
     memcpy(attempt->digest, replica->digest_hash, sizeof attempt->digest);
-    attempt->rpc = rpc;
     attempt->sent++;
-    replica_sent(replica, input->n_rows);
-    rpc_call_start(rpc, PREDICT, attempt->call->deadline_us, attempt_replied, attempt);
+    replica_sent(replica, attempt->n_rows);
     return GW_OK;
 }
 
@@ -332,14 +374,13 @@ static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica 
 static enum gw_status attempt_judge(struct pool_attempt *attempt, const struct rpc_reply *reply,
                                     struct predict_result **result)
 {
-    const struct predict_input *input = &attempt->call->input;
     struct gw_err *err = &attempt->err;
     *err = (struct gw_err){.status = GW_OK};
     switch (reply->status) {
     case GW_OK:
-        err->status = worker_predict_read(reply->bytes, reply->size, input->n_rows,
-                                          attempt->pool->home.version->signature, input->outputs,
-                                          input->n_outputs, result, err);
+        err->status = worker_predict_read(reply->bytes, reply->size, attempt->n_rows,
+                                          attempt->pool->home.version->signature, attempt->outputs,
+                                          attempt->n_outputs, result, err);
         break;
     case GW_E_NOT_IMPLEMENTED:
         gw_err_set(err, GW_E_CONTRACT, "the replica has no Predict: %s", reply->message);
@@ -374,7 +415,7 @@ static void attempt_replied(void *owner, const struct rpc_reply *reply)
     struct pool_attempt *attempt = owner;
     struct pool *pool = attempt->pool;
     if (!pool) {
-        free(attempt);
+        attempt_free(attempt);
         return;
     }
     struct predict_result *result = NULL;
@@ -382,12 +423,11 @@ static void attempt_replied(void *owner, const struct rpc_reply *reply)
     enum gw_status status = attempt_judge(attempt, reply, &result);
     pool_count(pool, status, rpc_us);
     attempt->rpc = NULL;
-    replica_answered(attempt->replica, attempt->call->input.n_rows, attempt->connection, status,
-                     attempt->err.what);
+    replica_answered(attempt->replica, attempt->n_rows, attempt->connection, status, attempt->err.what);
     bool elsewhere = status == GW_E_NO_REPLICA || status == GW_E_OVERLOAD;
     if (!elsewhere || !attempt_again(attempt)) {
         attempt_done(attempt, result, rpc_us);
-        free(attempt);
+        attempt_free(attempt);
     }
     pool_settle(pool);
 }
@@ -431,7 +471,7 @@ static void attempt_timed_out(struct loop_timer *timer)
     attempt_waited(attempt);
     gw_err_set(&attempt->err, GW_E_DEADLINE, "%s", gw_status_words(GW_E_DEADLINE));
     attempt_done(attempt, NULL, 0);
-    free(attempt);
+    attempt_free(attempt);
 }
 
 static void attempt_end_cancelled(struct loop_task *task)
@@ -441,7 +481,7 @@ static void attempt_end_cancelled(struct loop_task *task)
         gw_err_set(&attempt->err, GW_E_CANCELLED, "%s", gw_status_words(GW_E_CANCELLED));
         attempt_done(attempt, NULL, 0);
     }
-    free(attempt);
+    attempt_free(attempt);
 }
 
 /* Takes the call out of the pool and hands it back with attempt->err. The attempt's memory is the caller's to

@@ -148,21 +148,21 @@ static void replica_probe(struct replica *replica)
     bool describe = replica->state == REPLICA_DESCRIBING || replica->state == REPLICA_REFUSED;
     const struct pool_limits *limits = &replica->home->version->limits;
     uint64_t now_us = loop_now_us();
-    uint8_t *empty;
 
     replica_wake(replica, now_us + (describe ? DESCRIBE_RETRY_US : limits->health_interval_us));
     if (replica->probe)
         return;
-    struct probe *probe = calloc(1, sizeof *probe);
-    if (!probe || !(probe->call = rpc_call_new(replica->channel, 0, &empty))) {
-        free(probe);
+    struct probe *probe = malloc(sizeof *probe);
+    if (!probe)
         return; /* the timer is set: again later */
-    }
     probe->replica = replica;
-    replica->probe = probe;
-    rpc_call_start(probe->call, describe ? DESCRIBE : CHECK,
-                   now_us + (describe ? DESCRIBE_TIMEOUT_US : limits->health_timeout_us),
-                   describe ? replica_described : replica_checked, probe);
+    probe->call = rpc_call_start(replica->channel, NULL, describe ? DESCRIBE : CHECK,
+                                 now_us + (describe ? DESCRIBE_TIMEOUT_US : limits->health_timeout_us),
+                                 describe ? replica_described : replica_checked, probe);
+    if (probe->call)
+        replica->probe = probe;
+    else
+        free(probe);
 }
 
 static void replica_drop_probe(struct replica *replica)

@@ -19,12 +19,15 @@
 #include <grpc/byte_buffer.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "support/log.h"
 
 enum {
     KEEPALIVE_MS = 20000, /* a ping when calls hang that long: finds hosts that vanished without a word */
@@ -62,10 +65,16 @@ struct rpc_channel {
     struct loop_timer names_timer; /* set while RPC_DOWN */
 };
 
+/* One allocation, which the slice's last reference frees, wherever in gRPC that is. */
+struct rpc_payload {
+    grpc_slice slice; /* of bytes */
+    uint8_t bytes[];
+};
+
 struct rpc_call {
     struct completion completion;
     struct rpc_channel *channel;
-    struct rpc_call *next, **link; /* in channel->in_flight; link is NULL while not there */
+    struct rpc_call *next, **link; /* in channel->in_flight */
     void (*done)(void *owner, const struct rpc_reply *reply);
     void *owner;
     uint64_t sent_us;
@@ -77,6 +86,7 @@ struct rpc_call {
     grpc_slice details;
 };
 
+static void grpc_says(gpr_log_func_args *line);
 static void *client_collect(void *arg);
 static void client_release(struct rpc_client *client);
 static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options);
@@ -85,7 +95,7 @@ static void channel_watch_on(struct rpc_channel *channel, grpc_connectivity_stat
 static void channel_changed(struct loop_task *task);
 static void channel_ask_names(struct loop_timer *timer);
 static void channel_ask_names_later(struct rpc_channel *channel);
-static void call_link(struct rpc_call *call);
+static void call_link(struct rpc_call *call, struct rpc_channel *channel);
 static void call_send(struct rpc_call *call, const char *method, uint64_t deadline_us);
 static void call_ended(struct loop_task *task);
 static void call_free(struct rpc_call *call);
@@ -97,6 +107,7 @@ struct rpc_client *rpc_client_new(struct loop *loop)
     struct rpc_client *client = calloc(1, sizeof *client);
     if (!client)
         return NULL;
+    gpr_set_log_function(grpc_says);
     grpc_init();
     *client =
         (struct rpc_client){.loop = loop, .queue = grpc_completion_queue_create_for_next(NULL), .refs = 1};
@@ -116,6 +127,13 @@ void rpc_client_free(struct rpc_client *client)
     grpc_completion_queue_shutdown(client->queue);
     pthread_join(client->thread, NULL);
     client_release(client);
+}
+
+/* gRPC's own lines would not be JSON; what matters of them comes back as a status too. Any thread. */
+static void grpc_says(gpr_log_func_args *line)
+{
+    log_debug("grpc", LOG_TEXT("says", line->message), LOG_TEXT("file", line->file),
+              LOG_INT("line", line->line));
 }
 
 /* The client's thread: all it does. */
@@ -289,45 +307,44 @@ static void channel_ask_names(struct loop_timer *timer)
 
 /* --- call ---------------------------------------------------------------------------------------- */
 
-struct rpc_call *rpc_call_new(struct rpc_channel *channel, size_t size, uint8_t **payload)
+struct rpc_payload *rpc_payload_new(size_t size, uint8_t **bytes)
+{
+    struct rpc_payload *payload = malloc(sizeof *payload + size);
+    if (!payload)
+        return NULL;
+    payload->slice = grpc_slice_new_with_user_data(payload->bytes, size, free, payload);
+    *bytes = payload->bytes;
+    return payload;
+}
+
+void rpc_payload_free(struct rpc_payload *payload)
+{
+    if (payload)
+        grpc_slice_unref(payload->slice);
+}
+
+struct rpc_call *rpc_call_start(struct rpc_channel *channel, const struct rpc_payload *payload,
+                                const char *method, uint64_t deadline_us,
+                                void (*done)(void *owner, const struct rpc_reply *reply), void *owner)
 {
     struct rpc_call *call = calloc(1, sizeof *call);
-    uint8_t *bytes = malloc(size ? size : 1);
-    if (!call || !bytes) {
-        free(call);
-        free(bytes);
+    if (!call)
         return NULL;
-    }
-    grpc_slice slice = grpc_slice_new(bytes, size, free);
+    grpc_slice slice = payload ? payload->slice : grpc_empty_slice();
     call->request = grpc_raw_byte_buffer_create(&slice, 1);
-    grpc_slice_unref(slice);
     call->details = grpc_empty_slice();
     call->completion.task.run = call_ended;
-    call->channel = channel;
-    channel->refs++;
-    *payload = bytes;
-    return call;
-}
-
-void rpc_call_drop(struct rpc_call *call)
-{
-    call_free(call);
-}
-
-void rpc_call_start(struct rpc_call *call, const char *method, uint64_t deadline_us,
-                    void (*done)(void *owner, const struct rpc_reply *reply), void *owner)
-{
-    struct rpc_channel *channel = call->channel;
     call->done = done;
     call->owner = owner;
     call->sent_us = loop_now_us();
-    call_link(call);
+    call_link(call, channel);
     if (grpc_channel_check_connectivity_state(channel->grpc, 0) == GRPC_CHANNEL_READY)
         call_send(call, method, deadline_us);
     if (!call->grpc) {
         call->completion.at_us = call->sent_us;
         loop_post(channel->client->loop, &call->completion.task);
     }
+    return call;
 }
 
 void rpc_call_cancel(struct rpc_call *call)
@@ -337,24 +354,22 @@ void rpc_call_cancel(struct rpc_call *call)
         grpc_call_cancel(call->grpc, NULL);
 }
 
-static void call_link(struct rpc_call *call)
+static void call_link(struct rpc_call *call, struct rpc_channel *channel)
 {
-    struct rpc_call **head = &call->channel->in_flight;
-    call->next = *head;
-    call->link = head;
-    if (*head)
-        (*head)->link = &call->next;
-    *head = call;
+    call->channel = channel;
+    channel->refs++;
+    call->next = channel->in_flight;
+    call->link = &channel->in_flight;
+    if (call->next)
+        call->next->link = &call->next;
+    channel->in_flight = call;
 }
 
 static void call_unlink(struct rpc_call *call)
 {
-    if (!call->link)
-        return;
     *call->link = call->next;
     if (call->next)
         call->next->link = call->link;
-    call->link = NULL;
 }
 
 /* gRPC's monotonic clock is ours. */

@@ -14,6 +14,7 @@
 
 struct rpc_client;  /* one a shard: a completion queue, and the thread that waits on it */
 struct rpc_channel; /* one address; connects by itself, reconnects with backoff */
+struct rpc_payload;
 struct rpc_call;
 
 struct rpc_client *rpc_client_new(struct loop *loop) GW_MUST_CHECK; /* NULL: out of memory or threads */
@@ -56,21 +57,19 @@ struct rpc_reply {
     uint64_t sent_us, done_us; /* CLOCK_MONOTONIC: handed to the transport; taken from it by its thread */
 };
 
-/*
- * Room for a payload of `size` bytes that rpc_call_start() will send: write it in place, no copy after.
- * NULL: out of memory.
- */
-struct rpc_call *rpc_call_new(struct rpc_channel *channel, size_t size, uint8_t **payload) GW_MUST_CHECK;
-void rpc_call_drop(struct rpc_call *call); /* instead of starting it */
+/* What a call sends: written once, in place, and shared by calls that try it again. */
+struct rpc_payload *rpc_payload_new(size_t size, uint8_t **bytes) GW_MUST_CHECK; /* NULL: out of memory */
+void rpc_payload_free(struct rpc_payload *payload); /* calls in flight keep what they need; NULL is harmless */
 
 /*
- * Sends. method: "/xebec.worker.v1.Worker/Predict", a constant. Fails fast: a channel that is not connected ends
- * the call with GW_E_NO_REPLICA. `done` runs exactly once; the call is gone after it.
- * Without a reply by deadline_us (CLOCK_MONOTONIC; kept to a few milliseconds) it ends with GW_E_DEADLINE, and is
- * cancelled at the replica.
+ * Sends. payload: NULL for no bytes. method: "/xebec.worker.v1.Worker/Predict", a constant. NULL: out of memory,
+ * and `done` will not run. Else it runs exactly once, later; the call is gone after it.
+ * Fails fast: a channel that is not connected ends the call with GW_E_NO_REPLICA. Without a reply by deadline_us
+ * (CLOCK_MONOTONIC; kept to a few milliseconds) it ends with GW_E_DEADLINE, and is cancelled at the replica.
  */
-void rpc_call_start(struct rpc_call *call, const char *method, uint64_t deadline_us,
-                    void (*done)(void *owner, const struct rpc_reply *reply), void *owner);
+struct rpc_call *rpc_call_start(struct rpc_channel *channel, const struct rpc_payload *payload, const char *method,
+                                uint64_t deadline_us, void (*done)(void *owner, const struct rpc_reply *reply),
+                                void *owner) GW_MUST_CHECK;
 /* Between start and done. `done` still runs, soon, with GW_E_CANCELLED unless the reply was already on its way. */
 void rpc_call_cancel(struct rpc_call *call);
 
