@@ -148,14 +148,18 @@ static struct answer echo(const grpc_slice *bytes, const struct puppet_script *s
     response.data = &data;
     response.n_data = 1;
     struct answer answer = pack(&response.base);
-    answer.compressed = script->predict == PUPPET_COMPRESSED;
     xebec__worker__v1__predict_request__free_unpacked(request, NULL);
     return answer;
 }
 
 static struct answer predict(const grpc_slice *bytes, const struct puppet_script *script)
 {
+    struct answer answer;
     switch (script->predict) {
+    case PUPPET_COMPRESSED:
+        answer = fill('\0', 1000);
+        answer.compressed = true;
+        return answer;
     case PUPPET_GARBAGE:
         return fill('\xff', 100);
     case PUPPET_BIG:
@@ -229,10 +233,9 @@ static void visit_end(struct puppet *puppet, struct visit *visit)
 
 static void visit_read(struct visit *visit)
 {
-    grpc_op ops[] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
-                     {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &visit->request}};
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &visit->request};
     visit->state = VISIT_READ;
-    must(grpc_call_start_batch(visit->call, ops, 2, visit, NULL));
+    must(grpc_call_start_batch(visit->call, &op, 1, visit, NULL));
 }
 
 static uint64_t when_to_answer(struct puppet *puppet, struct visit *visit)
@@ -256,7 +259,11 @@ static void visit_answer(struct visit *visit)
 {
     struct answer answer = answer_to(visit);
     grpc_slice details = grpc_slice_from_copied_string(answer.details ? answer.details : "");
+    grpc_metadata gzip = {.key = grpc_slice_from_static_string("grpc-internal-encoding-request"),
+                          .value = grpc_slice_from_static_string("gzip")};
     grpc_op ops[] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA,
+         .data.send_initial_metadata = {.metadata = &gzip, .count = answer.compressed}},
         {.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &visit->cancelled},
         {.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
          .data.send_status_from_server = {.status = answer.code, .status_details = &details}},
@@ -268,10 +275,10 @@ static void visit_answer(struct visit *visit)
                            ? grpc_raw_compressed_byte_buffer_create(&slice, 1, GRPC_COMPRESS_GZIP)
                            : grpc_raw_byte_buffer_create(&slice, 1);
         grpc_slice_unref(slice);
-        ops[2].data.send_message.send_message = visit->reply;
+        ops[3].data.send_message.send_message = visit->reply;
     }
     visit->state = VISIT_ANSWERED;
-    must(grpc_call_start_batch(visit->call, ops, answer.bytes ? 3 : 2, visit, NULL));
+    must(grpc_call_start_batch(visit->call, ops, answer.bytes ? 4 : 3, visit, NULL));
     grpc_slice_unref(details);
     free(answer.bytes);
 }
