@@ -13,10 +13,12 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -65,6 +67,7 @@ struct conn {
     size_t pending_fed;
     struct buf out_head, out_body; /* what is left of the reply; of both together */
     size_t out_sent;
+    int out_queued;   /* in the system, when it last took or lost some */
     size_t discarded; /* while CLOSING */
     uint64_t deadline_us;
     struct loop_timer timer; /* fires at the deadline or, rather than being moved each time, earlier */
@@ -381,6 +384,20 @@ static ssize_t send_both(int fd, const struct buf *head, const struct buf *body,
     return sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? 0 : sent;
 }
 
+/* Bytes that the system holds for the client, who has not taken them yet. */
+static int queued_bytes(const struct conn *conn)
+{
+    int bytes = 0;
+    return ioctl(conn->fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
+/* The client took some: its time starts anew. */
+static void write_progressed(struct conn *conn)
+{
+    conn->out_queued = queued_bytes(conn);
+    conn->deadline_us = deadline_of(conn, CONN_WRITING);
+}
+
 static void reply_sent(struct conn *conn)
 {
     buf_clear(&conn->out_head);
@@ -406,8 +423,10 @@ static void send_reply(struct conn *conn)
         reply_sent(conn);
     } else if ((size_t)sent >= head->length) {
         conn->out_sent = (size_t)sent - head->length;
+        write_progressed(conn);
     } else {
         buf_append(&conn->out_head, head->bytes + sent, head->length - (size_t)sent);
+        write_progressed(conn);
         if (conn->out_head.failed)
             conn_close(conn);
     }
@@ -424,7 +443,7 @@ static void conn_flush(struct conn *conn)
     if (conn->out_sent == conn->out_head.length + conn->out_body.length)
         reply_sent(conn);
     else if (sent > 0)
-        conn->deadline_us = deadline_of(conn, CONN_WRITING);
+        write_progressed(conn);
 }
 
 static const char *date_now(struct edge *edge)
@@ -571,6 +590,10 @@ static bool has_hung_up(const struct conn *conn)
 static void expire(struct conn *conn)
 {
     struct gw_err err;
+    if (conn->state == CONN_WRITING && queued_bytes(conn) < conn->out_queued) {
+        write_progressed(conn); /* slow, but not stalled: too little to make the socket writable */
+        return;
+    }
     if (conn->state != CONN_HEADER && conn->state != CONN_BODY) {
         conn_close(conn);
         return;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "edge/listener.h"
+#include "support/log.h"
 
 enum { PATIENCE_MS = 5000, BIG = 8 << 20, HELD_MAX = 8 };
 
@@ -456,8 +457,8 @@ Test(conn, held_bytes_are_bounded)
     rig_listen(rig);
     int first = dial(rig), second = dial(rig);
     static const char request[] = "POST /late HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n";
-    char *body = calloc(1, 60000);
-    int fds[4];
+    char *body = memset(calloc(1, 60001), 'b', 60000);
+    int fds[3];
     for (int i = 0; i < 3; i++) {
         fds[i] = dial(rig);
         SAY(rig, fds[i], request);
@@ -469,8 +470,9 @@ Test(conn, held_bytes_are_bounded)
     while (rig->n_held)
         answer_held(rig, "done");
     turn(rig);
-    SAY(rig, second, "POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok");
-    expect(rig, second, "HTTP/1.1 200 OK\r\n", NULL, "\r\n\r\nok");
+    SAY(rig, second, "POST /now HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n");
+    say(rig, second, body, 60000);
+    expect(rig, second, "HTTP/1.1 200 OK\r\n", NULL, body);
     for (int i = 0; i < 3; i++)
         close(fds[i]);
     close(first);
@@ -569,6 +571,25 @@ Test(conn, a_reader_that_stops_is_cut_off)
     TURN_UNTIL(rig, rig->n_handled == 1);
     cr_expect_eq(listener_connections(rig->listener), 1u);
     TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
+    close(fd);
+    rig_free(rig);
+}
+
+Test(conn, a_reader_that_is_slow_is_not)
+{
+    struct rig *rig = rig_new();
+    rig->timeouts.write_us = 150000;
+    rig_listen(rig);
+    int fd = dial_small(rig, 32768);
+    SAY(rig, fd, GET("/big"));
+    TURN_UNTIL(rig, rig->n_handled == 1);
+    char sip[2048];
+    for (uint64_t end_us = loop_now_us() + 600000; loop_now_us() < end_us;) {
+        cr_assert(recv(fd, sip, sizeof sip, 0) != 0);
+        turn(rig);
+        poll(NULL, 0, 2);
+    }
+    cr_expect_eq(listener_connections(rig->listener), 1u);
     close(fd);
     rig_free(rig);
 }
@@ -743,15 +764,23 @@ Test(listener, survives_without_descriptors)
     rig_listen(rig);
     int client = dial(rig);
     struct rlimit before;
+    int log[2];
+    char lines[4096];
+    cr_assert_eq(pipe(log), 0);
+    log_open(log[1], LOG_WARN_LEVEL);
     getrlimit(RLIMIT_NOFILE, &before);
-    setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = (rlim_t)client + 1, .rlim_max = before.rlim_max});
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = (rlim_t)log[1] + 1, .rlim_max = before.rlim_max});
     for (int i = 0; i < 20; i++)
         turn(rig);
     cr_expect_eq(listener_connections(rig->listener), 0u);
     setrlimit(RLIMIT_NOFILE, &before);
+    ssize_t n = read(log[0], lines, sizeof lines);
+    cr_expect(n > 0 && memchr(lines, '\n', (size_t)n) == lines + n - 1, "once, not in every turn");
     SAY(rig, client, GET("/in"));
     expect(rig, client, NULL, NULL, "\r\n\r\n/in"); /* 100 ms later */
     close(client);
+    close(log[0]);
+    close(log[1]);
     rig_free(rig);
 }
 
