@@ -523,7 +523,7 @@ Test(cache, welcomes_back_whom_it_evicted_too_early)
         ask(n, 0);
     for (uint64_t n = 0; n < 200; n++) /* evicted, but remembered: straight to the main queue */
         again += ask(n, 0);
-    for (uint64_t n = 2000; n < 2300; n++) /* of newcomers, a tenth of the bytes would hold some 50 */
+    for (uint64_t n = 2000; n < 5000; n++) /* newcomers, several times what fits */
         ask(n, 0);
     int hits = 0;
     for (uint64_t n = 0; n < 200; n++)
@@ -646,6 +646,21 @@ Test(cache, tells_rows_apart_by_their_bytes_and_nothing_else)
     cr_assert_not(same(cache_row_key(context, inputs, 1, 0), context));
     q.version = "other";
     cr_assert_not(same(cache_row_key(context, inputs, 1, 0), cache_row_key(context_of(&q), inputs, 1, 0)));
+    close_cache();
+}
+
+Test(cache, never_takes_a_row_for_a_context)
+{
+    static const uint8_t bytes[] = "abcd";
+    struct tensor input = {
+        .spec = {.name = "x", .datatype = DT_FP32, .dims = 1, .shape = {1}}, .data = bytes, .bytes = 4};
+    open_cache(MiB);
+    struct question q = question(), other = question();
+    other.outputs[2] = q.parameters; /* the same texts one after the other, but each is something else */
+    other.n_outputs = 3;
+    other.parameters = (const char *)bytes;
+    other.parameters_bytes = 4;
+    cr_assert_not(same(cache_row_key(context_of(&q), &input, 1, 0), context_of(&other)));
     close_cache();
 }
 
