@@ -1,5 +1,6 @@
 /* Clipper's dialect: bodies to rows, outcomes to bodies. The request is made by hand; nothing runs. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -449,4 +450,20 @@ Test(encode, a_reply_without_memory_is_marked)
     cr_expect(f.request.reply.failed);
     cr_expect_eq(f.request.reply.length, 0);
     fixture_close(&f);
+}
+
+/* ---- docs/rest.md ---- */
+
+Test(docs, every_way_to_end_is_in_the_table_of_errors)
+{
+    static char page[65536];
+    FILE *file = fopen(XEBEC_SOURCE_DIR "/docs/rest.md", "r");
+    cr_assert_not_null(file);
+    cr_assert_lt(fread(page, 1, sizeof page - 1, file), sizeof page - 1);
+    fclose(file);
+    for (enum gw_status status = GW_PARTIAL; status < GW_STATUS_COUNT; status++) {
+        char row[128];
+        snprintf(row, sizeof row, "\n| %d | `%s` | ", gw_status_http(status), gw_status_cause(status));
+        cr_expect(strstr(page, row), "docs/rest.md has no row for %s", gw_status_cause(status));
+    }
 }
