@@ -1,0 +1,19 @@
+#include <xebec_worker.h>
+
+static int predict(struct xebec_batch *batch)
+{
+    const float *x = batch->inputs[0].data;
+    float *y = xebec_output(batch, 0);
+    for (uint32_t i = 0; y && i < batch->n_rows; i++)
+        y[i] = 2 * x[i];
+    return y ? 0 : -1;
+}
+
+int main(void)
+{
+    struct xebec_spec x = {.name = "x", .datatype = XEBEC_FP32, .dims = 1, .shape = {XEBEC_ANY}}, y = x;
+    struct xebec_model model = {.name = "double", .version = "1", .predict = predict,
+                                .inputs = &x, .n_inputs = 1, .outputs = &y, .n_outputs = 1};
+    y.name = "y";
+    return xebec_worker_serve(&model, "127.0.0.1:9000");
+}

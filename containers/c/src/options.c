@@ -1,0 +1,123 @@
+/* options: argv -> a model's description. */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char HELP[] =
+    "usage: %s [option ...]\n"
+    "%s\n\n"
+    "  --listen ADDRESS             127.0.0.1:9000; or unix:/path (port 0: any free one)\n"
+    "  --model NAME --version NAME  what it says it is: %s@%s\n"
+    "  --input NAME:DATATYPE:SHAPE  an input, as x:FP32:-1,4 (the default); may be given again\n"
+    "  --output NAME:DATATYPE:SHAPE an output; may be given again\n"
+    "  --max-rows N                 the largest batch it takes; 0 (the default): any\n"
+    "  --digest TEXT                of the model's files\n";
+
+static bool parse_number(const char *text, char **end, int64_t least, int64_t most, int64_t *number)
+{
+    errno = 0;
+    *number = strtoll(text, end, 10);
+    return *end != text && errno == 0 && *number >= least && *number <= most;
+}
+
+/* "x:FP32:-1,4": keeps a pointer into `text`, and cuts it at the colon. */
+static bool parse_spec(char *text, struct xebec_spec *spec)
+{
+    char *datatype = strchr(text, ':'), *shape = datatype ? strchr(datatype + 1, ':') : NULL;
+    if (!shape || datatype == text)
+        return false;
+    *spec = (struct xebec_spec){
+        .name = text, .datatype = xebec_datatype_parse(datatype + 1, (size_t)(shape - datatype) - 1)};
+    for (char *at = shape; *at; spec->dims++)
+        if (spec->dims == XEBEC_DIMS_MAX || (spec->dims && *at != ',') ||
+            !parse_number(at + 1, &at, XEBEC_ANY, INT64_MAX, &spec->shape[spec->dims]))
+            return false;
+    *datatype = '\0';
+    return spec->datatype != 0 && spec->dims > 0;
+}
+
+static bool add_spec(char *text, struct xebec_spec *specs, uint32_t *count)
+{
+    if (*count < OPTIONS_SPECS && parse_spec(text, &specs[*count])) {
+        ++*count;
+        return true;
+    }
+    fprintf(stderr, "%s is not NAME:DATATYPE:SHAPE, as x:FP32:-1,4; or more than %d came\n", text,
+            OPTIONS_SPECS);
+    return false;
+}
+
+static bool set_max_rows(const char *text, struct options *options)
+{
+    char *end;
+    int64_t rows;
+    if (!parse_number(text, &end, 0, UINT32_MAX, &rows) || *end) {
+        fprintf(stderr, "--max-rows %s is not a number of rows\n", text);
+        return false;
+    }
+    options->model.max_rows = (uint32_t)rows;
+    return true;
+}
+
+static bool set_option(struct options *options, int option, char *text)
+{
+    struct xebec_model *model = &options->model;
+    switch (option) {
+    case 'l':
+        options->address = text;
+        return true;
+    case 'm':
+        model->name = text;
+        return true;
+    case 'v':
+        model->version = text;
+        return true;
+    case 'd':
+        model->digest = text;
+        return true;
+    case 'i':
+        return add_spec(text, options->inputs, &model->n_inputs);
+    case 'o':
+        return add_spec(text, options->outputs, &model->n_outputs);
+    default:
+        return set_max_rows(text, options);
+    }
+}
+
+int options_read(struct options *options, int argc, char **argv, const char *what_it_is)
+{
+    static const struct option names[] = {{"listen", required_argument, NULL, 'l'},
+                                          {"model", required_argument, NULL, 'm'},
+                                          {"version", required_argument, NULL, 'v'},
+                                          {"input", required_argument, NULL, 'i'},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"max-rows", required_argument, NULL, 'r'},
+                                          {"digest", required_argument, NULL, 'd'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    struct xebec_model *model = &options->model;
+    const char *name = model->name, *version = model->version;
+    options->address = "127.0.0.1:9000";
+    for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
+        if (option == 'h') {
+            printf(HELP, argv[0], what_it_is, name, version);
+            return 0;
+        }
+        if (option == '?' || !set_option(options, option, optarg))
+            return 2;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "%s is not an option; see --help\n", argv[optind]);
+        return 2;
+    }
+    if (model->n_inputs == 0)
+        options->inputs[model->n_inputs++] =
+            (struct xebec_spec){.name = "x", .datatype = XEBEC_FP32, .dims = 2, .shape = {XEBEC_ANY, 4}};
+    model->inputs = options->inputs;
+    model->outputs = options->outputs;
+    return -1;
+}
