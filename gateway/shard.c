@@ -83,6 +83,7 @@ static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw
                                      .metrics = gateway->metrics,
                                      .name = "clients",
                                      .address = &gateway->address,
+                                     .join = shard != gateway->shards,
                                      .limits = &shard->limits,
                                      .timeouts = &config->timeouts,
                                      .access_log_fd = gateway->access_log_fd,

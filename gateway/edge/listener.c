@@ -39,7 +39,7 @@ static int cannot_listen(struct gw_err *err, const char *address, const char *wh
     return -1;
 }
 
-static int bind_socket(int family, const struct sockaddr *address, socklen_t length)
+static int bind_socket(int family, const struct sockaddr *address, socklen_t length, bool shared)
 {
     int on = 1, off = 0;
     int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -49,7 +49,8 @@ static int bind_socket(int family, const struct sockaddr *address, socklen_t len
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (family != AF_UNIX) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+        if (shared)
+            setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* accepted sockets inherit it */
     }
     if (bind(fd, address, length) == 0 && listen(fd, BACKLOG) == 0)
@@ -60,7 +61,22 @@ static int bind_socket(int family, const struct sockaddr *address, socklen_t len
     return -1;
 }
 
-static int bind_tcp(const struct config_address *address, struct gw_err *err)
+/*
+ * The first listener of an address must have it alone for a moment: SO_REUSEPORT would let a second gateway
+ * of the same user start on it without a word, and take a share of the connections.
+ */
+static int bind_shared(const struct addrinfo *at, bool join)
+{
+    if (!join) {
+        int alone = bind_socket(at->ai_family, at->ai_addr, at->ai_addrlen, false);
+        if (alone < 0)
+            return -1;
+        close(alone);
+    }
+    return bind_socket(at->ai_family, at->ai_addr, at->ai_addrlen, true);
+}
+
+static int bind_tcp(const struct config_address *address, bool join, struct gw_err *err)
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
                              .ai_socktype = SOCK_STREAM};
@@ -69,12 +85,12 @@ static int bind_tcp(const struct config_address *address, struct gw_err *err)
     int fd = -1, problem = getaddrinfo(any ? "::" : address->host, address->port, &hints, &found);
     if (problem)
         return cannot_listen(err, address->text, gai_strerror(problem));
-    fd = bind_socket(found->ai_family, found->ai_addr, found->ai_addrlen);
+    fd = bind_shared(found, join);
     int why = errno;
     freeaddrinfo(found);
     if (fd < 0 && any && why == EAFNOSUPPORT) { /* a system without IPv6 */
         const struct config_address v4 = {.text = address->text, .host = "0.0.0.0", .port = address->port};
-        return bind_tcp(&v4, err);
+        return bind_tcp(&v4, join, err);
     }
     return fd < 0 ? cannot_listen(err, address->text, strerrordesc_np(why)) : fd;
 }
@@ -96,9 +112,9 @@ static int bind_unix(const struct config_address *address, struct gw_err *err)
     if (strlen(address->unix_path) >= sizeof path.sun_path)
         return cannot_listen(err, address->text, "the path is too long");
     memcpy(path.sun_path, address->unix_path, strlen(address->unix_path));
-    int fd = bind_socket(AF_UNIX, (const struct sockaddr *)&path, sizeof path);
+    int fd = bind_socket(AF_UNIX, (const struct sockaddr *)&path, sizeof path, false);
     if (fd < 0 && errno == EADDRINUSE && is_stale(&path) && unlink(path.sun_path) == 0)
-        fd = bind_socket(AF_UNIX, (const struct sockaddr *)&path, sizeof path);
+        fd = bind_socket(AF_UNIX, (const struct sockaddr *)&path, sizeof path, false);
     return fd < 0 ? cannot_listen(err, address->text, strerrordesc_np(errno)) : fd;
 }
 
@@ -212,7 +228,8 @@ struct listener *listener_new(const struct edge_setup *setup, struct gw_err *err
     listener->edge = edge_new(setup);
     if (!listener->edge)
         goto no_memory;
-    listener->fd = setup->address->unix_path ? bind_unix(setup->address, err) : bind_tcp(setup->address, err);
+    listener->fd = setup->address->unix_path ? bind_unix(setup->address, err)
+                                             : bind_tcp(setup->address, setup->join, err);
     if (listener->fd < 0)
         goto fail;
     listener->event =

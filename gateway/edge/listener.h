@@ -5,6 +5,7 @@
 #ifndef XEBEC_EDGE_LISTENER_H
 #define XEBEC_EDGE_LISTENER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "config.h"
@@ -19,6 +20,7 @@ struct edge_setup {
     struct metrics *metrics;
     const char *name;                       /* "clients", "admin": the label of its metrics */
     const struct config_address *address;
+    bool join; /* another listener of this process has the address: share it. Else it must be free */
     const struct config_limits *limits;     /* connections and held_bytes: this listener's share, already divided */
     const struct config_timeouts *timeouts;
     int access_log_fd;                      /* -1: no access log */
