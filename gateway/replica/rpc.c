@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replica/rpc_locks.h"
 #include "support/log.h"
 
 enum {
@@ -107,6 +108,7 @@ struct rpc_client *rpc_client_new(struct loop *loop)
     struct rpc_client *client = calloc(1, sizeof *client);
     if (!client)
         return NULL;
+    rpc_locks_relax();
     gpr_set_log_function(grpc_says);
     grpc_init();
     *client =
