@@ -390,7 +390,10 @@ enum gw_status codec::raw_value(struct at at, ondemand::value &value, string_vie
 
 /* ---- documents ---- */
 
-/* Memory first, in powers of two, so that documents that grow little by little do not move it each time. */
+/*
+ * Memory first, in powers of two, so that documents that grow little by little do not move it each time.
+ * simdjson does not notice when there is none for its strings; no string is ever read into those.
+ */
 static simdjson::error_code reader_reserve(struct json_reader *reader, size_t length)
 {
     size_t capacity = READER_FIRST_BYTES;
