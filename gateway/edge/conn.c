@@ -507,15 +507,10 @@ void exchange_abandon(struct exchange *exchange)
 
 static void count_error(struct edge *edge, enum gw_status status)
 {
-    if (!edge->errors[status]) {
-        struct buf label = {0};
-        metrics_label(&label, "listener", edge->setup.name);
-        metrics_label(&label, "cause", gw_status_cause(status));
-        buf_append(&label, "", 1);
-        if (!label.failed)
-            edge->errors[status] = metrics_series(edge->setup.metrics, METRIC_HTTP_ERRORS, label.bytes);
-        buf_clear(&label);
-    }
+    const char *cause = gw_status_cause(status);
+    if (!edge->errors[status])
+        edge->errors[status] = metrics_series(edge->setup.metrics, METRIC_HTTP_ERRORS,
+                                              METRIC_LABELS("listener", edge->setup.name, "cause", cause));
     if (edge->errors[status])
         metric_add(edge->errors[status], 1);
 }

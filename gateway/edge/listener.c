@@ -129,15 +129,10 @@ static struct edge *edge_new(const struct edge_setup *setup)
     edge->refs = 1;
     edge->limits = (struct http1_limits){.header_bytes = setup->limits->header_bytes,
                                          .body_bytes = setup->limits->body_bytes};
-    struct buf label = {0};
-    metrics_label(&label, "listener", setup->name);
-    buf_append(&label, "", 1);
-    if (!label.failed) {
-        edge->connections = metrics_series(setup->metrics, METRIC_CONNECTIONS, label.bytes);
-        edge->connections_total = metrics_series(setup->metrics, METRIC_CONNECTIONS_TOTAL, label.bytes);
-        edge->connections_refused = metrics_series(setup->metrics, METRIC_CONNECTIONS_REFUSED, label.bytes);
-    }
-    buf_clear(&label);
+    const char *const *labels = METRIC_LABELS("listener", setup->name);
+    edge->connections = metrics_series(setup->metrics, METRIC_CONNECTIONS, labels);
+    edge->connections_total = metrics_series(setup->metrics, METRIC_CONNECTIONS_TOTAL, labels);
+    edge->connections_refused = metrics_series(setup->metrics, METRIC_CONNECTIONS_REFUSED, labels);
     if (setup->access_log_fd >= 0)
         edge->access_log = access_log_new(setup->loop, setup->access_log_fd);
     if (edge->connections && edge->connections_total && edge->connections_refused &&

@@ -27,30 +27,11 @@ static const char *version_name(const struct config *config, uint32_t version)
     return version < config->n_versions ? config->versions[version]->full_name : "";
 }
 
-/* The series for these labels; endpoint NULL: without that label. */
-static struct metric *series_open(const struct infer_metrics *m, enum metric_id id, const char *endpoint,
-                                  const char *version, const char *outcome)
-{
-    struct buf labels = {0};
-    if (endpoint)
-        metrics_label(&labels, "endpoint", endpoint);
-    metrics_label(&labels, "version", version);
-    metrics_label(&labels, "outcome", outcome);
-    buf_append(&labels, "", 1);
-    struct metric *series = labels.failed ? NULL : metrics_series(m->metrics, id, labels.bytes);
-    buf_clear(&labels);
-    return series;
-}
-
 static bool open_states(struct infer_metrics *m)
 {
     for (uint32_t state = 0; state < REQUEST_DONE; state++) {
-        struct buf labels = {0};
-        metrics_label(&labels, "state", request_state_name((enum request_state)state));
-        buf_append(&labels, "", 1);
-        m->open[state] =
-            labels.failed ? NULL : metrics_series(m->metrics, METRIC_REQUESTS_OPEN, labels.bytes);
-        buf_clear(&labels);
+        const char *name = request_state_name((enum request_state)state);
+        m->open[state] = metrics_series(m->metrics, METRIC_REQUESTS_OPEN, METRIC_LABELS("state", name));
         if (!m->open[state])
             return false;
     }
@@ -60,12 +41,9 @@ static bool open_states(struct infer_metrics *m)
 static bool open_endpoints(struct infer_metrics *m)
 {
     for (uint32_t i = 0; i < m->config->n_endpoints; i++) {
-        struct buf labels = {0};
-        metrics_label(&labels, "endpoint", m->config->endpoints[i]->name);
-        buf_append(&labels, "", 1);
+        const char *name = m->config->endpoints[i]->name;
         m->seconds[i] =
-            labels.failed ? NULL : metrics_histogram(m->metrics, METRIC_REQUEST_SECONDS, labels.bytes);
-        buf_clear(&labels);
+            metrics_histogram(m->metrics, METRIC_REQUEST_SECONDS, METRIC_LABELS("endpoint", name));
         if (!m->seconds[i])
             return false;
     }
@@ -112,8 +90,10 @@ static void count_request(struct infer_metrics *m, uint32_t endpoint, uint32_t v
 {
     struct metric **series = &m->requests[(endpoint * m->versions + version) * OUTCOME_COUNT + outcome];
     if (!*series)
-        *series = series_open(m, METRIC_REQUESTS, m->config->endpoints[endpoint]->name,
-                              version_name(m->config, version), outcome_name(outcome));
+        *series =
+            metrics_series(m->metrics, METRIC_REQUESTS,
+                           METRIC_LABELS("endpoint", m->config->endpoints[endpoint]->name, "version",
+                                         version_name(m->config, version), "outcome", outcome_name(outcome)));
     if (*series)
         metric_add(*series, 1);
 }
@@ -122,7 +102,9 @@ static void count_row(struct infer_metrics *m, uint32_t version, uint32_t outcom
 {
     struct metric **series = &m->rows[version * OUTCOME_COUNT + outcome];
     if (!*series)
-        *series = series_open(m, METRIC_ROWS, NULL, version_name(m->config, version), outcome_name(outcome));
+        *series = metrics_series(
+            m->metrics, METRIC_ROWS,
+            METRIC_LABELS("version", version_name(m->config, version), "outcome", outcome_name(outcome)));
     if (*series)
         metric_add(*series, 1);
 }

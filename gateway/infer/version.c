@@ -49,28 +49,20 @@ static struct job *job_of(struct batch_entry *entry)
 
 static bool version_open_metrics(struct version *version, struct metrics *metrics)
 {
-    struct buf labels = {0};
-    bool ok = true;
-    metrics_label(&labels, "version", version->config->full_name);
-    size_t base = labels.length;
-    for (int reason = 0; reason < BATCH_REASON_COUNT && ok; reason++) {
-        labels.length = base;
-        metrics_label(&labels, "reason", batch_reason_name(reason));
-        buf_append(&labels, "", 1);
+    const char *name = version->config->full_name;
+    const char *const *labels = METRIC_LABELS("version", name);
+    bool all = true;
+    for (int reason = 0; reason < BATCH_REASON_COUNT; reason++) {
+        const char *why = batch_reason_name((enum batch_reason)reason);
         version->batches[reason] =
-            labels.failed ? NULL : metrics_series(metrics, METRIC_BATCHES, labels.bytes);
-        ok = version->batches[reason] != NULL;
+            metrics_series(metrics, METRIC_BATCHES, METRIC_LABELS("version", name, "reason", why));
+        all = all && version->batches[reason];
     }
-    labels.length = base;
-    buf_append(&labels, "", 1);
-    if (ok && !labels.failed) {
-        version->queue_rows = metrics_series(metrics, METRIC_QUEUE_ROWS, labels.bytes);
-        version->batch_limit = metrics_series(metrics, METRIC_BATCH_LIMIT, labels.bytes);
-        version->queue_wait = metrics_histogram(metrics, METRIC_QUEUE_SECONDS, labels.bytes);
-        version->batch_rows = metrics_histogram(metrics, METRIC_BATCH_ROWS, labels.bytes);
-    }
-    buf_clear(&labels);
-    return version->queue_rows && version->batch_limit && version->queue_wait && version->batch_rows;
+    version->queue_rows = metrics_series(metrics, METRIC_QUEUE_ROWS, labels);
+    version->batch_limit = metrics_series(metrics, METRIC_BATCH_LIMIT, labels);
+    version->queue_wait = metrics_histogram(metrics, METRIC_QUEUE_SECONDS, labels);
+    version->batch_rows = metrics_histogram(metrics, METRIC_BATCH_ROWS, labels);
+    return all && version->queue_rows && version->batch_limit && version->queue_wait && version->batch_rows;
 }
 
 static struct pool *version_open_pool(struct version *version, const struct version_setup *setup)
@@ -402,7 +394,7 @@ static void version_send(struct version *version, uint32_t limit, enum batch_rea
     uint32_t queued = batch_queued_rows(version->queue), rows = 0;
     uint32_t room = queued < limit ? queued : limit;
     struct batch_run *run = run_new(version, room);
-    if (!run) { /* the earliest job pays, and the queue moves on */
+    if (!run) { /* the oldest job pays, and the queue moves on */
         struct batch_entry *entry = batch_any(version->queue);
         job_end_rest(job_of(entry), GW_E_NO_MEMORY);
         return;

@@ -11,6 +11,7 @@
  */
 #include "replica/pool.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,30 +138,21 @@ static bool pool_measure(struct pool *pool, struct metrics *metrics)
                                               GW_E_CANCELLED,  GW_E_MODEL,     GW_E_CONTRACT,
                                               GW_E_NO_REPLICA, GW_E_NO_MEMORY, GW_E_DEADLINE};
     const struct pool_version *version = pool->home.version;
-    struct buf name = {0}, labels = {0};
-    buf_printf(&name, "%s@%s", version->model, version->version);
-    buf_append(&name, "", 1);
-    metrics_label(&labels, "version", name.failed ? "" : name.bytes);
-    size_t length = labels.length;
-    buf_append(&labels, "", 1);
-    bool well = !name.failed && !labels.failed;
-    if (well) {
-        pool->home.up = metrics_series(metrics, METRIC_REPLICAS_UP, labels.bytes);
-        pool->configured = metrics_series(metrics, METRIC_REPLICAS, labels.bytes);
-        pool->retries = metrics_series(metrics, METRIC_RETRIES, labels.bytes);
-        pool->rpc_seconds = metrics_histogram(metrics, METRIC_RPC_SECONDS, labels.bytes);
-        well = pool->home.up && pool->configured && pool->retries && pool->rpc_seconds;
+    char name[160]; /* two names of 64 and the @ */
+    snprintf(name, sizeof name, "%s@%s", version->model, version->version);
+    const char *const *labels = METRIC_LABELS("version", name);
+    bool all = true;
+    for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++) {
+        const char *outcome = gw_status_cause(outcomes[i]);
+        pool->rpcs[outcomes[i]] =
+            metrics_series(metrics, METRIC_RPCS, METRIC_LABELS("version", name, "outcome", outcome));
+        all = all && pool->rpcs[outcomes[i]];
     }
-    for (size_t i = 0; well && i < sizeof outcomes / sizeof *outcomes; i++) {
-        labels.length = length;
-        metrics_label(&labels, "outcome", gw_status_cause(outcomes[i]));
-        buf_append(&labels, "", 1);
-        pool->rpcs[outcomes[i]] = labels.failed ? NULL : metrics_series(metrics, METRIC_RPCS, labels.bytes);
-        well = pool->rpcs[outcomes[i]];
-    }
-    buf_clear(&name);
-    buf_clear(&labels);
-    return well;
+    pool->home.up = metrics_series(metrics, METRIC_REPLICAS_UP, labels);
+    pool->configured = metrics_series(metrics, METRIC_REPLICAS, labels);
+    pool->retries = metrics_series(metrics, METRIC_RETRIES, labels);
+    pool->rpc_seconds = metrics_histogram(metrics, METRIC_RPC_SECONDS, labels);
+    return all && pool->home.up && pool->configured && pool->retries && pool->rpc_seconds;
 }
 
 bool pool_any_ready(const struct pool *pool)

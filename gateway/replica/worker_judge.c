@@ -514,8 +514,8 @@ static enum gw_status check_inputs(const struct signature *described, const stru
 }
 
 /*
- * Outputs are compared where both sides declare some. Either may be wider than the other: every reply is judged
- * against the configuration anyway.
+ * Outputs are compared where both sides declare some. Either may be wider than the other: every reply is
+ * judged against the configuration anyway.
  */
 static enum gw_status check_outputs(const struct signature *described, const struct signature *configured,
                                     struct gw_err *err)

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,31 +93,63 @@ static struct series *series_find(struct metrics *metrics, enum metric_id id, co
     return *at;
 }
 
-static struct instance *instance_new(struct metrics *metrics, enum metric_id id, const char *labels)
+/* `endpoint="digits",outcome="ok"`, as Prometheus wants it between the braces. */
+static void write_labels(struct buf *out, const char *const *labels)
 {
-    struct instance *instance = aligned_alloc(_Alignof(struct instance), sizeof *instance);
-    if (!instance)
-        return NULL;
-    memset(instance, 0, sizeof *instance);
+    for (size_t i = 0; labels && labels[i]; i += 2) {
+        buf_printf(out, "%s%s=\"", i ? "," : "", labels[i]);
+        for (const char *at = labels[i + 1]; *at; at++) {
+            if (*at == '\n')
+                buf_text(out, "\\n");
+            else if (*at == '"' || *at == '\\')
+                buf_printf(out, "\\%c", *at);
+            else
+                buf_append(out, at, 1);
+        }
+        buf_text(out, "\"");
+    }
+    buf_append(out, "", 1);
+}
+
+static bool series_adopt(struct metrics *metrics, enum metric_id id, const char *labels,
+                         struct instance *instance)
+{
     pthread_mutex_lock(&metrics->lock);
-    struct series *series = series_find(metrics, id, labels ? labels : "");
+    struct series *series = series_find(metrics, id, labels);
     if (series) {
         instance->next = series->instances;
         series->instances = instance;
     }
     pthread_mutex_unlock(&metrics->lock);
-    if (!series)
-        free(instance);
-    return series ? instance : NULL;
+    return series != NULL;
 }
 
-struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *labels)
+static struct instance *instance_new(struct metrics *metrics, enum metric_id id, const char *const *labels)
+{
+    bool is_histogram = families[id].type == SECONDS || families[id].type == ROWS;
+    size_t bytes = is_histogram ? sizeof(struct instance)
+                                : offsetof(struct instance, metric) + _Alignof(struct instance);
+    struct instance *instance = aligned_alloc(_Alignof(struct instance), bytes);
+    if (!instance)
+        return NULL;
+    memset(instance, 0, bytes);
+    struct buf text = {0};
+    write_labels(&text, labels);
+    if (text.failed || !series_adopt(metrics, id, text.bytes, instance)) {
+        free(instance);
+        instance = NULL;
+    }
+    buf_clear(&text);
+    return instance;
+}
+
+struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *const *labels)
 {
     struct instance *instance = instance_new(metrics, id, labels);
     return instance ? &instance->metric : NULL;
 }
 
-struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *labels)
+struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *const *labels)
 {
     struct instance *instance = instance_new(metrics, id, labels);
     return instance ? &instance->histogram : NULL;
@@ -173,20 +206,6 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q)
 }
 
 /* --- text ----------------------------------------------------------------------------------------- */
-
-void metrics_label(struct buf *buf, const char *name, const char *value)
-{
-    buf_printf(buf, "%s%s=\"", buf->length ? "," : "", name);
-    for (; *value; value++) {
-        if (*value == '\n')
-            buf_text(buf, "\\n");
-        else if (*value == '"' || *value == '\\')
-            buf_printf(buf, "\\%c", *value);
-        else
-            buf_append(buf, value, 1);
-    }
-    buf_text(buf, "\"");
-}
 
 static void render_value(struct buf *out, const char *name, const struct series *series, bool is_signed)
 {

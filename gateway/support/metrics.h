@@ -79,16 +79,15 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q);
 struct metrics *metrics_new(void) GW_MUST_CHECK;
 void metrics_free(struct metrics *metrics); /* frees every instance too */
 
-/*
- * A new instance of the series. labels: NULL, or text as Prometheus wants it between the braces
- * (`endpoint="digits",outcome="ok"`; metrics_label() escapes a value). Any thread. NULL: out of memory.
- * Owned by the registry until metrics_free().
- */
-struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *labels) GW_MUST_CHECK;
-struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *labels) GW_MUST_CHECK;
+/* Name, value, name, value: METRIC_LABELS("endpoint", "digits", "outcome", "ok"). NULL: no labels. */
+#define METRIC_LABELS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-/* name="value" with value escaped, appended to buf; puts a comma before it if buf is not empty. */
-void metrics_label(struct buf *buf, const char *name, const char *value);
+/*
+ * A new instance of the series with these labels; values may be any text. Any thread. NULL: out of memory. Owned by the
+ * registry until metrics_free().
+ */
+struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *const *labels) GW_MUST_CHECK;
+struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *const *labels) GW_MUST_CHECK;
 
 /* Prometheus text format 0.0.4: HELP, TYPE, and every series, families in table order. */
 void metrics_render(struct metrics *metrics, struct buf *out);

@@ -1,4 +1,5 @@
-/* Replays a corpus through a fuzz target, in builds without libFuzzer: replay [-option ...] file|folder ... */
+/* Replays a corpus through a fuzz target, in builds without libFuzzer: replay [-option ...] file|folder ...
+ */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /*
- * request: from bytes to an answer. The version is a fake in this file: it keeps the jobs it is given, and the test
- * sends them home. The cache, the loop and the arena are real. The dialect reads one row a byte of the body.
+ * request: from bytes to an answer. The version is a fake in this file: it keeps the jobs it is given, and
+ * the test sends them home. The cache, the loop and the arena are real. The dialect reads one row a byte of
+ * the body.
  */
 #include <criterion/criterion.h>
 
@@ -46,14 +47,16 @@ static void send_home(uint32_t i, enum gw_status status)
         result->digest[0] = result->digest[1] = 7;
     }
     for (uint32_t row = 0; row < job->entry.n_rows; row++)
-        job->outcomes[row] = (struct row_outcome){
-            .status = status, .result = result ? predict_result_ref(result) : NULL, .row = row, .message = "why"};
+        job->outcomes[row] = (struct row_outcome){.status = status,
+                                                  .result = result ? predict_result_ref(result) : NULL,
+                                                  .row = row,
+                                                  .message = "why"};
     predict_result_unref(result);
     job->home(job);
 }
 
-/* --- a shard's infer, and clients ------------------------------------------------------------------------ */
-
+/* --- a shard's infer, and clients ------------------------------------------------------------------------
+ */
 
 static enum gw_status decode(struct request *request, const char *body, size_t length)
 {
@@ -65,7 +68,8 @@ static enum gw_status decode(struct request *request, const char *body, size_t l
         body = "a", length = 1;
     }
     struct tensor *input = arena_zalloc(request->arena, sizeof *input);
-    input->spec = (struct tensor_spec){.name = "x", .datatype = DT_UINT8, .dims = 1, .shape = {(int64_t)length}};
+    input->spec =
+        (struct tensor_spec){.name = "x", .datatype = DT_UINT8, .dims = 1, .shape = {(int64_t)length}};
     input->data = (const uint8_t *)body;
     input->bytes = length;
     request->inputs = input;
@@ -103,18 +107,29 @@ static void open_infer(bool cached, bool with_default)
     n_jobs = n_recalled = encoded = 0;
     has_digest = true;
     spec = (struct tensor_spec){.name = "x", .datatype = DT_UINT8, .dims = 1, .shape = {TENSOR_ANY}};
-    model = (struct config_model){.name = "m", .cache = cached, .cache_ttl_us = 1000000000,
+    model = (struct config_model){.name = "m",
+                                  .cache = cached,
+                                  .cache_ttl_us = 1000000000,
                                   .signature = {.inputs = &spec, .n_inputs = 1}};
     version_config_ = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
     arm = (struct config_arm){&version_config_, 1};
     default_label = (struct config_default){"label", "-1"};
-    endpoint = (struct config_endpoint){.name = "e", .slo_us = 50000, .arms = &arm, .n_arms = 1, .weight_sum = 1,
-                                        .signature = &model.signature, .defaults = &default_label,
+    endpoint = (struct config_endpoint){.name = "e",
+                                        .slo_us = 50000,
+                                        .arms = &arm,
+                                        .n_arms = 1,
+                                        .weight_sum = 1,
+                                        .signature = &model.signature,
+                                        .defaults = &default_label,
                                         .n_defaults = with_default};
     endpoints[0] = &endpoint;
     versions_config[0] = &version_config_;
-    config = (struct config){.shards = 1, .versions = versions_config, .n_versions = 1, .endpoints = endpoints,
-                             .n_endpoints = 1, .cache_bytes = cached ? 1 << 20 : 0};
+    config = (struct config){.shards = 1,
+                             .versions = versions_config,
+                             .n_versions = 1,
+                             .endpoints = endpoints,
+                             .n_endpoints = 1,
+                             .cache_bytes = cached ? 1 << 20 : 0};
     loop = loop_new();
     metrics = metrics_new();
     cache = cache_new(config.cache_bytes, metrics);
@@ -155,14 +170,21 @@ static void answered(struct request *request)
 static void ask(struct client *client, const char *body)
 {
     *client = (struct client){0};
-    client->request = request_new(&infer, &endpoint, &dialect, &client->arena, loop_now_us(), answered, client);
+    client->request =
+        request_new(&infer, &endpoint, &dialect, &client->arena, loop_now_us(), answered, client);
     request_start(client->request, body, strlen(body));
 }
 
-static void leave(struct client *client) { arena_clear(&client->arena); }
+static void leave(struct client *client)
+{
+    arena_clear(&client->arena);
+}
 
 /* Turns the loop until the client is answered, or two seconds passed. */
-static void stop_loop(struct loop_timer *timer) { (void)timer, loop_stop(loop); }
+static void stop_loop(struct loop_timer *timer)
+{
+    (void)timer, loop_stop(loop);
+}
 static void turn_for(uint64_t us)
 {
     struct loop_timer end = {.fire = stop_loop};

@@ -1,6 +1,6 @@
 /*
- * version: jobs in, jobs home, exactly once each. The pool is a fake in this file: it keeps the calls that version
- * sends, and the test answers them when it likes.
+ * version: jobs in, jobs home, exactly once each. The pool is a fake in this file: it keeps the calls that
+ * version sends, and the test answers them when it likes.
  */
 #include <criterion/criterion.h>
 
@@ -31,16 +31,34 @@ struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metri
     fake = (struct pool){.ready = ready, .owner = owner, .any_ready = true, .slots = 1};
     return &fake;
 }
-void pool_free(struct pool *pool) { (void)pool; }
-bool pool_any_ready(const struct pool *pool) { return pool->any_ready; }
-uint32_t pool_free_slots(const struct pool *pool) { return pool->slots; }
-uint32_t pool_max_rows(const struct pool *pool) { return (void)pool, UINT32_MAX; }
-bool pool_digest(const struct pool *pool, uint64_t digest[2]) { return (void)pool, (void)digest, false; }
+void pool_free(struct pool *pool)
+{
+    (void)pool;
+}
+bool pool_any_ready(const struct pool *pool)
+{
+    return pool->any_ready;
+}
+uint32_t pool_free_slots(const struct pool *pool)
+{
+    return pool->slots;
+}
+uint32_t pool_max_rows(const struct pool *pool)
+{
+    return (void)pool, UINT32_MAX;
+}
+bool pool_digest(const struct pool *pool, uint64_t digest[2])
+{
+    return (void)pool, (void)digest, false;
+}
 uint32_t pool_status(const struct pool *pool, struct replica_status *out, uint32_t room)
 {
     return (void)pool, (void)out, (void)room, 0;
 }
-void pool_cancel(struct pool *pool, struct pool_call *call) { (void)call, pool->cancelled++; }
+void pool_cancel(struct pool *pool, struct pool_call *call)
+{
+    (void)call, pool->cancelled++;
+}
 enum gw_status pool_predict(struct pool *pool, struct pool_call *call)
 {
     pool->calls[pool->n_calls++] = call;
@@ -83,10 +101,9 @@ static void open_version(enum batching_policy policy, uint32_t max_rows, uint32_
 {
     loop = loop_new();
     metrics = metrics_new();
-    model = (struct config_model){.name = "m", .batching = {.policy = policy,
-                                                            .max_rows = max_rows,
-                                                            .max_queued_rows = max_queued_rows,
-                                                            .calls = 1}};
+    model = (struct config_model){
+        .name = "m",
+        .batching = {.policy = policy, .max_rows = max_rows, .max_queued_rows = max_queued_rows, .calls = 1}};
     config = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
     const struct version_setup setup = {.config = &config, .loop = loop, .metrics = metrics};
     version = version_new(&setup);
@@ -109,7 +126,10 @@ struct asker {
     uint32_t homecomings;
 };
 
-static void came_home(struct job *job) { container_of(job, struct asker, job)->homecomings++; }
+static void came_home(struct job *job)
+{
+    container_of(job, struct asker, job)->homecomings++;
+}
 
 static void ask(struct asker *asker, uint32_t n_rows, uint64_t slo_us)
 {
@@ -133,7 +153,8 @@ static void expect_all(const struct asker *asker, enum gw_status status)
 {
     cr_assert_eq(asker->homecomings, 1);
     for (uint32_t i = 0; i < asker->job.entry.n_rows; i++)
-        cr_assert_eq(asker->outcomes[i].status, status, "row %u: %s", i, gw_status_cause(asker->outcomes[i].status));
+        cr_assert_eq(asker->outcomes[i].status, status, "row %u: %s", i,
+                     gw_status_cause(asker->outcomes[i].status));
 }
 
 Test(version, jobs_of_one_turn_share_a_batch_and_each_gets_its_own_rows)
@@ -259,8 +280,8 @@ Test(version, a_recall_that_crosses_the_answer_still_brings_the_job_home_once)
     open_version(BATCHING_FIXED, 8, 100);
     ask(&a, 1, 1000000);
     loop_flush(loop);
-    answer(0, -1);                          /* posts it home ... */
-    version_recall(&a.job, GW_E_DEADLINE);  /* ... while the request calls it back */
+    answer(0, -1);                         /* posts it home ... */
+    version_recall(&a.job, GW_E_DEADLINE); /* ... while the request calls it back */
     loop_flush(loop);
     expect_all(&a, GW_OK);
     release(&a);
