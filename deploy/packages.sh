@@ -14,8 +14,8 @@ run=(
     # the models
     python3 python3-grpcio python3-joblib python3-numpy python3-protobuf python3-sklearn python3-threadpoolctl
     protobuf-compiler
-    # asking it
-    ca-certificates curl
+    # asking it, and telling who has its port
+    ca-certificates curl iproute2
 )
 test=(
     libcriterion-dev clang-14 clang-format-14 libclang-rt-14-dev llvm-14

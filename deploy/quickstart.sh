@@ -36,6 +36,7 @@ main() {
     done
     colours
     trap stop_all EXIT
+    trap 'echo "quickstart.sh: line $LINENO: $BASH_COMMAND failed" >&2' ERR
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     lock
@@ -149,7 +150,7 @@ require_free_ports() {
     local address who
     for address in "$CLIENTS" "$ADMIN"; do
         if (exec 3<>"/dev/tcp/${address/://}") 2>/dev/null; then
-            who=$(ss -Hltnp "sport = :${address#*:}" 2>/dev/null | sed -n 's/.*(("\(.*\)",pid=\([0-9]*\),.*/ by \1, process \2/p')
+            who=$({ ss -Hltnp "sport = :${address#*:}" 2>/dev/null || true; } | sed -n '/pid=/{s/.*(("\(.*\)",pid=\([0-9]*\),.*/ by \1, process \2/p;q}')
             die "$address is taken${who}: stop that first"
         fi
     done

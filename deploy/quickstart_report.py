@@ -111,7 +111,8 @@ def print_curl(url, endpoint, pixels):
 
 def is_good(report):
     if report["trouble"]:
-        print(f"{report['endpoint']}: not every digit was answered; the first that was not: {report['trouble']}", file=sys.stderr)
+        unanswered = report["answers"].count(None)
+        print(f"{report['endpoint']}: {unanswered} digits were not answered; the first: {report['trouble']}", file=sys.stderr)
     if report["accuracy"] < LEAST_ACCURACY:
         print(f"{report['endpoint']}: accuracy {report['accuracy']:.3f} is under {LEAST_ACCURACY}", file=sys.stderr)
     return report["accuracy"] >= LEAST_ACCURACY
