@@ -134,7 +134,7 @@ static const char *kind_words(enum json_kind kind)
 
 static string_view trimmed(string_view text)
 {
-    while (!text.empty() && strchr(" \t\r\n", text.back()))
+    while (!text.empty() && string_view(" \t\r\n").find(text.back()) != string_view::npos)
         text.remove_suffix(1);
     return text;
 }

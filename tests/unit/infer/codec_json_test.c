@@ -638,6 +638,9 @@ Test(documents, validity_is_of_any_kind_of_value)
         cr_expect(json_valid(reader, good[i], strlen(good[i])), "%s", good[i]);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect(!json_valid(reader, bad[i], strlen(bad[i])), "%s", bad[i]);
+    cr_expect(!json_valid(reader, "1\0", 2), "NUL is no white space");
+    cr_expect(!json_valid(reader, "[null\0]", 7));
+    cr_expect(!json_valid(reader, "{}\0", 3));
     char nested[130];
     memset(nested, '[', 65);
     memset(nested + 65, ']', 65);
