@@ -95,8 +95,10 @@ static void replica_channel_changed(void *owner, enum rpc_state state)
     struct replica *replica = owner;
     switch (state) {
     case RPC_CONNECTING:
-        if (replica->state == REPLICA_DOWN)
-            replica_become(replica, REPLICA_CONNECTING, NULL);
+        if (replica->state == REPLICA_CONNECTING)
+            break;
+        replica_lost(replica);
+        replica_become(replica, REPLICA_CONNECTING, NULL);
         break;
     case RPC_READY:
         if (replica->state != REPLICA_CONNECTING)
