@@ -106,7 +106,7 @@ def print_table(reports):
 
 def print_curl(url, endpoint, pixels):
     numbers = json.dumps([int(ink) for ink in pixels], separators=(",", ":"))
-    print(f"\nTry it:\n\ncurl -s {url}/{endpoint}/predict -d '{{\"input\":{numbers}}}'\n")
+    print(f"\nTry it:\n\ncurl -s {url}/{endpoint}/predict --json '{{\"input\":{numbers}}}'\n")
 
 
 def is_good(report):

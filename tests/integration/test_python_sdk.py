@@ -1,17 +1,16 @@
 """containers/python: real workers in processes of their own, asked over unix sockets as the gateway asks."""
 import hashlib
-import pathlib
 import re
 import subprocess
-import sys
 import time
 
 import grpc
 import numpy
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from python_worker import PYTHON, REPOSITORY, Worker, bytes_array, pb  # noqa: E402
+from xebec_testing import REPOSITORY
+from xebec_testing.patience import wait_until
+from xebec_testing.python_worker import PYTHON, Worker, bytes_array, pb
 
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 PREDICT = "/xebec.worker.v1.Worker/Predict"
@@ -60,13 +59,6 @@ def refused(call, code):
     return caught.value.details()
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 # --- what it says of itself ----------------------------------------------------------------------
 
 def test_describe(tmp_path):
@@ -96,7 +88,7 @@ start(model, X, Y)"""
         assert served.health(b"xebec.worker.v1.Worker") == SERVING
         refused(lambda: served.health(b"other"), grpc.StatusCode.NOT_FOUND)
         futures = [served.predict_later(x=rows(number)) for number in range(8)]
-        wait_for((tmp_path / "calls").exists)
+        wait_until((tmp_path / "calls").exists, "the model to be called")
         assert served.health() == SERVING
         assert served.describe().model == "m"
         assert calls(tmp_path) == ["started"]  # one at a time
@@ -296,7 +288,7 @@ def model(x):
 start(model, X, Y)"""
     with worker(tmp_path, script) as served:
         future = served.predict_later(x=rows(5))
-        wait_for((tmp_path / "calls").exists)
+        wait_until((tmp_path / "calls").exists, "the model to be called")
         status, seconds = served.terminate()
         assert status == 0 and seconds < 5
         assert served.answer(future)[0]["y"].tolist() == [5]
@@ -307,7 +299,7 @@ start(model, X, Y)"""
 def test_sigterm_does_not_wait_for_a_model_that_hangs(tmp_path):
     with worker(tmp_path, HEAD + "start(lambda x: (note('started'), time.sleep(60)), X, Y)") as served:
         hanging = served.predict_later(x=rows(5))
-        wait_for((tmp_path / "calls").exists)
+        wait_until((tmp_path / "calls").exists, "the model to be called")
         status, seconds = served.terminate()
         assert status == 0 and seconds < 5
         assert hanging.exception().code() in (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE)
@@ -324,7 +316,7 @@ def model(x):
 start(model, X, Y)"""
     with worker(tmp_path, script) as served:
         first = served.predict_later(x=rows(1))
-        wait_for((tmp_path / "calls").exists)
+        wait_until((tmp_path / "calls").exists, "the model to be called")
         cancelled, late = served.predict_later(x=rows(2)), served.predict_later(x=rows(3), timeout=0.2)
         last = served.predict_later(x=rows(4))
         time.sleep(0.1)  # on their way

@@ -1,10 +1,8 @@
 """containers/sklearn: estimators from files, asked over unix sockets as the gateway asks."""
 import hashlib
-import pathlib
 import pickle
 import re
 import subprocess
-import sys
 
 import joblib
 import numpy
@@ -16,8 +14,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from python_worker import PYTHON, REPOSITORY, SOURCES, Worker, bytes_array, pb  # noqa: E402
+from xebec_testing import REPOSITORY
+from xebec_testing.python_worker import PYTHON, SOURCES, Worker, bytes_array, pb
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 PIXELS = PIXELS.astype("f4")

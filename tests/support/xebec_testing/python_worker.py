@@ -10,7 +10,9 @@ import time
 import grpc
 import numpy
 
-REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+from . import REPOSITORY
+from .patience import wait_until
+
 SOURCES = [REPOSITORY / "containers/python/src", REPOSITORY / "containers/sklearn/src"]
 PYTHON = "/usr/bin/python3"
 
@@ -50,13 +52,10 @@ class Worker:
         self.process.wait()
 
     def _wait_until_serving(self):
-        deadline = time.monotonic() + 30
-        while not (serving := self.events("serving")):
-            assert self.process.poll() is None, self.errors.read_text()
-            assert time.monotonic() < deadline, f"not serving after 30 s: {self.errors.read_text()}"
-            time.sleep(0.02)
+        ended_or_serving = wait_until(lambda: self.process.poll() is not None or self.events("serving"), "a worker to serve")
+        assert self.process.poll() is None, self.errors.read_text()
         if not self.listen.startswith("unix:"):
-            self.listen = serving[0]["listen"]
+            self.listen = ended_or_serving[0]["listen"]
 
     def events(self, name):
         """The JSON log lines of one event so far."""
