@@ -860,7 +860,9 @@ Test(round_trips, decimal_numbers_are_rounded_as_the_c_library_does)
         *at++ = '.';
         for (uint64_t digits = bits / 32 % 30 + 1; digits; digits--)
             *at++ = (char)('0' + random_bits(&state) % 10);
-        sprintf(at, bits & 8 ? "e%d" : "", (int)(bits / 1024 % 60) - 30);
+        *at = '\0';
+        if (bits & 8)
+            sprintf(at, "e%d", (int)(bits / 1024 % 60) - 30);
         snprintf(text, sizeof text, "{\"x\":%s}", number);
         double as_double = strtod(number, NULL);
         float as_float = strtof(number, NULL);
