@@ -27,7 +27,7 @@ WATCHERS_MAX = 12  # each holds one of the answering threads
 SERVICE = "xebec.worker.v1.Worker"
 
 # grpc.health.v1 is small enough to write out, and its generated module would collide with grpcio-health-checking's.
-UNKNOWN, SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"", b"\x08\x01", b"\x08\x02", b"\x08\x03"
+SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 
 
 def serve(predictor, /, *, model, version, inputs, outputs, listen, digest="", files=(), max_rows=0, metadata=None,
@@ -75,7 +75,9 @@ def digest_of(files):
             while block := file.read(1 << 20):
                 sha256.update(block)
         digests.append(sha256.hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest() if digests else ""
+    if len(digests) > 1:
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return digests[0] if digests else ""
 
 
 class _Server:
