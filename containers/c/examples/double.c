@@ -11,9 +11,9 @@ static int predict(struct xebec_batch *batch)
 
 int main(void)
 {
-    struct xebec_spec x = {.name = "x", .datatype = XEBEC_FP32, .dims = 1, .shape = {XEBEC_ANY}}, y = x;
-    struct xebec_model model = {.name = "double", .version = "1", .predict = predict,
-                                .inputs = &x, .n_inputs = 1, .outputs = &y, .n_outputs = 1};
-    y.name = "y";
+    const struct xebec_spec x = {"x", XEBEC_FP32, .dims = 1, .shape = {XEBEC_ANY}};
+    const struct xebec_spec y = {"y", XEBEC_FP32, .dims = 1, .shape = {XEBEC_ANY}};
+    struct xebec_model model = {.name = "double", .version = "1", .predict = predict};
+    model.inputs = &x, model.n_inputs = 1, model.outputs = &y, model.n_outputs = 1;
     return xebec_worker_serve(&model, "127.0.0.1:9000");
 }

@@ -48,7 +48,7 @@ enum slot_state { SLOT_IDLE, SLOT_ACCEPTING, SLOT_ANSWERING, SLOT_REPLYING };
 struct slot {
     struct server *server;
     enum method method;
-    enum slot_state state;
+    _Atomic enum slot_state state;
     grpc_call *rpc;
     gpr_timespec deadline;
     grpc_metadata_array metadata;
@@ -88,16 +88,19 @@ struct server {
 /* --- accepting, replying
  * ------------------------------------------------------------------------------------ */
 
-/* The one place where a slot changes hands. */
+/*
+ * The one place where a slot changes hands. Release, and acquire in slot_event(): gRPC core orders the two as
+ * well, but by means that a race detector cannot see.
+ */
 static void slot_move(struct slot *slot, enum slot_state state)
 {
     static const uint8_t legal[] = {[SLOT_IDLE] = 1 << SLOT_ACCEPTING,
                                     [SLOT_ACCEPTING] = 1 << SLOT_ANSWERING | 1 << SLOT_IDLE,
                                     [SLOT_ANSWERING] = 1 << SLOT_REPLYING,
                                     [SLOT_REPLYING] = 1 << SLOT_IDLE};
-    if (!(legal[slot->state] & 1 << state))
+    if (!(legal[atomic_load_explicit(&slot->state, memory_order_relaxed)] & 1 << state))
         abort();
-    slot->state = state;
+    atomic_store_explicit(&slot->state, state, memory_order_release);
 }
 
 static void slot_accept(struct slot *slot)
@@ -128,8 +131,9 @@ static void slot_reply(struct slot *slot, grpc_byte_buffer *reply, grpc_status_c
                              .data.send_status_from_server = {.status = status, .status_details = &details}};
     ops[count++] = (grpc_op){.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
                              .data.recv_close_on_server.cancelled = &slot->cancelled};
-    slot_move(slot, SLOT_REPLYING);
-    if (grpc_call_start_batch(slot->rpc, ops, count, slot, NULL) != GRPC_CALL_OK)
+    grpc_call *rpc = slot->rpc;
+    slot_move(slot, SLOT_REPLYING); /* from here on it is another thread's */
+    if (grpc_call_start_batch(rpc, ops, count, slot, NULL) != GRPC_CALL_OK)
         abort(); /* only a wrong use of the API comes back here */
     grpc_slice_unref(details);
     grpc_byte_buffer_destroy(reply);
@@ -273,12 +277,13 @@ static void slot_answer(struct slot *slot)
 
 static void slot_event(struct slot *slot, bool ok)
 {
-    if (slot->state == SLOT_ACCEPTING && ok) {
+    enum slot_state state = atomic_load_explicit(&slot->state, memory_order_acquire);
+    if (state == SLOT_ACCEPTING && ok) {
         slot->server->in_flight++;
         slot_answer(slot);
         return;
     }
-    if (slot->state == SLOT_REPLYING)
+    if (state == SLOT_REPLYING)
         slot->server->in_flight--;
     slot_release(slot); /* replied, or the server shuts down */
     slot_move(slot, SLOT_IDLE);

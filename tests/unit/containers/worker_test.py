@@ -359,5 +359,14 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(self.run_worker("--input", "x:FP32:1,4").returncode, 1, "rows must be -1")
 
 
+class Readme(unittest.TestCase):
+    def test_shows_the_example_that_is_compiled_and_it_is_short(self):
+        kit = f"{os.path.dirname(PROTO)}/containers/c"
+        with open(f"{kit}/README.md") as readme, open(f"{kit}/examples/double.c") as example:
+            code = example.read()
+            self.assertIn(f"```c\n{code}```", readme.read())
+        self.assertLess(code.count("\n"), 20)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1] + sys.argv[4:])
