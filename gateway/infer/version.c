@@ -19,6 +19,8 @@ struct batch_run {
     struct batch_piece pieces[];
 };
 
+enum { CALL_MARGIN_US = 2000 }; /* for what is not the call: two hops, writing the reply */
+
 struct version {
     const struct config_version *config;
     struct loop *loop;
@@ -431,6 +433,15 @@ static void version_expire(struct version *version, uint64_t now_us)
         job_end_rest(job_of(entry), GW_E_DEADLINE);
 }
 
+/*
+ * What to allow for a call when deciding how long rows may wait for company: twice the average, for half of
+ * the calls exceed it; and half of the objective while nothing is known.
+ */
+static uint64_t version_call_us(const struct version *version)
+{
+    return version->call_us ? 2 * version->call_us + CALL_MARGIN_US : version->config->least_slo_us / 2;
+}
+
 /* Sends what may go now. Asked after arrivals, answers, changes of replicas, and when a wait is over. */
 static void version_pump(struct loop_task *task)
 {
@@ -443,7 +454,7 @@ static void version_pump(struct loop_task *task)
         version_fail_queued(version, version->closing ? GW_E_DRAINING : GW_E_NO_REPLICA);
     while (pool_free_slots(version->pool) && batch_queued_rows(version->queue)) {
         uint32_t limit = version_limit(version);
-        if (!batch_decide(version->queue, limit, version->call_us, now_us, &reason, &wake_us))
+        if (!batch_decide(version->queue, limit, version_call_us(version), now_us, &reason, &wake_us))
             break;
         version_send(version, limit, reason, now_us);
         wake_us = UINT64_MAX;

@@ -4,11 +4,11 @@
  * Belongs to its home shard's thread, but for pool_status().
  *
  *   replica states:
- *     CONNECTING -> DESCRIBING -> READY <-> UNHEALTHY
+ *     CONNECTING -> DESCRIBING -> READY <-> UNHEALTHY   (READY only after a health check; UNHEALTHY if it fails)
  *       ^    |         | |          ^
  *       |    v         | v          |      from each of them to DOWN: the connection was lost; the channel
  *       '- DOWN ->-----' REFUSED ---'      reconnects by itself
- *   DESCRIBING: connected, asked what it is; asked again while it does not answer.
+ *   DESCRIBING: connected, asked what it is, then whether it serves; asked again while it does not answer.
  *   REFUSED: what it says contradicts the configuration; asked again every 10 s, and when it reconnects.
  *   UNHEALTHY: the health check says NOT_SERVING, or fails or stalls; or a call came back as "unavailable", then it
  *   is checked at once; or three replies in a row broke the contract, then it is left alone for 10 s at least.

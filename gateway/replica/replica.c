@@ -116,6 +116,7 @@ static void replica_channel_changed(void *owner, enum rpc_state state)
 static void replica_connected(struct replica *replica)
 {
     replica->connection++;
+    replica->described = false;
     replica->describe_failures = 0;
     replica->breaches = 0;
     replica->shunned_until_us = 0;
@@ -144,10 +145,10 @@ static void replica_timer_fired(struct loop_timer *timer)
         replica_probe(replica);
 }
 
-/* Asks what the state wants to know: Describe until it agreed once, then Check. */
+/* Asks what is to be known next: Describe until it agreed once, then Check. */
 static void replica_probe(struct replica *replica)
 {
-    bool describe = replica->state == REPLICA_DESCRIBING || replica->state == REPLICA_REFUSED;
+    bool describe = !replica->described;
     const struct pool_limits *limits = &replica->home->version->limits;
     uint64_t now_us = loop_now_us();
 
@@ -210,8 +211,10 @@ bool replica_home_digest(const struct replica_home *home, uint64_t digest[2])
     }
 }
 
+/* It is what the configuration says. Whether it serves already, a Check tells. */
 static void replica_accept(struct replica *replica, const struct worker_description *description)
 {
+    replica->described = true;
     replica->max_rows = description->max_rows;
     crypto_generichash((unsigned char *)replica->digest_hash, sizeof replica->digest_hash,
                        (const unsigned char *)description->digest, strlen(description->digest), NULL, 0);
@@ -219,8 +222,7 @@ static void replica_accept(struct replica *replica, const struct worker_descript
     pthread_mutex_lock(&replica->home->lock);
     snprintf(replica->digest, sizeof replica->digest, "%s", description->digest);
     pthread_mutex_unlock(&replica->home->lock);
-    replica_become(replica, REPLICA_READY, "");
-    replica_wake(replica, loop_now_us() + replica->home->version->limits.health_interval_us);
+    replica_probe(replica);
 }
 
 static void replica_refuse(struct replica *replica, const char *why)
@@ -304,11 +306,11 @@ static void replica_checked(void *owner, const struct rpc_reply *reply)
         return;
     char why[sizeof replica->why];
     bool well = is_well(reply, why, sizeof why);
-    if (!well && replica->state == REPLICA_READY)
-        replica_become(replica, REPLICA_UNHEALTHY, why);
-    else if (!well)
+    if (!well && replica->state == REPLICA_UNHEALTHY)
         replica_note(replica, why);
-    else if (replica->state == REPLICA_UNHEALTHY && loop_now_us() >= replica->shunned_until_us)
+    else if (!well)
+        replica_become(replica, REPLICA_UNHEALTHY, why);
+    else if (replica->state != REPLICA_READY && loop_now_us() >= replica->shunned_until_us)
         replica_become(replica, REPLICA_READY, "");
     replica->home->changed(replica->home);
 }
@@ -381,10 +383,10 @@ void replica_answered(struct replica *replica, uint32_t rows, uint32_t connectio
 #define TO(state) (1u << REPLICA_##state)
 static const uint32_t legal_edges[] = {
     [REPLICA_CONNECTING] = TO(DESCRIBING) | TO(DOWN),
-    [REPLICA_DESCRIBING] = TO(READY) | TO(REFUSED) | TO(DOWN),
+    [REPLICA_DESCRIBING] = TO(READY) | TO(UNHEALTHY) | TO(REFUSED) | TO(DOWN),
     [REPLICA_READY] = TO(UNHEALTHY) | TO(DOWN),
     [REPLICA_UNHEALTHY] = TO(READY) | TO(DOWN),
-    [REPLICA_REFUSED] = TO(READY) | TO(DOWN),
+    [REPLICA_REFUSED] = TO(READY) | TO(UNHEALTHY) | TO(DOWN),
     [REPLICA_DOWN] = TO(CONNECTING) | TO(DESCRIBING),
 };
 #undef TO

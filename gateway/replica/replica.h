@@ -44,6 +44,7 @@ struct replica {
     uint32_t connection;        /* its number */
     uint32_t max_rows;          /* 0: no bound */
     uint64_t digest_hash[2];
+    bool described;             /* since it connected: it is what the configuration says */
     uint32_t describe_failures; /* in a row */
     uint32_t breaches;          /* replies in a row that broke the contract */
     uint64_t shunned_until_us;  /* healthy or not */
