@@ -23,7 +23,7 @@ def one_model(replicas, slo="30s", inputs=None, outputs=None, endpoint=None, mod
     """
     matrix = {"datatype": "FP32", "shape": [-1, -1]}
     return {
-        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "shards": 2, "cache": "off",
+        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "shards": 2, "cache": False,
         "models": {"m": {"input": inputs or {"x": matrix}, "output": outputs or {"y": matrix},
                          "versions": {"v1": {"replicas": list(replicas)}},
                          "health": {"interval": "100ms", "timeout": "1s"}, **(model or {})}},
@@ -43,6 +43,7 @@ class Gateway:
         self.config_path = self.directory / "xebec.yaml"
         # JSON is YAML; a configuration in block style is loaded by the unit tests and by configs/.
         self.config_path.write_text(config if isinstance(config, str) else json.dumps(config, indent=1))
+        self.ended = False
         self.stdout_path, self.stderr_path = self.directory / "stdout", self.directory / "stderr"
         with open(self.stdout_path, "wb") as stdout, open(self.stderr_path, "wb") as stderr:
             self.process = subprocess.Popen([BINARY, "serve", "--config", str(self.config_path)],
@@ -132,15 +133,17 @@ class Gateway:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"did not end; its last words: {self.log()[-3:]}") from None
+        self.ended = True
         words = self.stderr_path.read_text()
         assert not SANITIZER_REPORT.search(words), words[-8000:]
         assert status == expect, f"exit {status}: {words[-4000:]}"
         return self.log()
 
     def stop(self):
-        if self.process.poll() is None:
+        """Unless the test has seen its end already."""
+        if not self.ended:
             self.terminate()
-        self.wait()
+            self.wait()
 
     def kill(self):
         if self.process.poll() is None:

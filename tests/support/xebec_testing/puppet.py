@@ -82,7 +82,7 @@ class Puppet:
         return self
 
     def release(self):
-        """Lets go of every call that stalls."""
+        """Lets go of the calls that stall now."""
         self._order(release=True)
 
     def forget(self):

@@ -27,8 +27,8 @@ import worker_pb2 as pb
 DTYPES = {pb.BOOL: "?", pb.UINT8: "u1", pb.UINT16: "<u2", pb.UINT32: "<u4", pb.UINT64: "<u8", pb.INT8: "i1",
           pb.INT16: "<i2", pb.INT32: "<i4", pb.INT64: "<i8", pb.FP16: "<f2", pb.FP32: "<f4", pb.FP64: "<f8",
           pb.BF16: "<u2"}
-SCRIPT = {"model": "m", "version": "v1", "digest": "d1", "max_rows": 0, "inputs": {"x": ["FP32", [-1, -1], "TEXT"]},
-          "outputs": {"y": ["FP32", [-1, -1], "TEXT"]}, "serving": True, "delay_ms": 0, "mode": "echo", "times": None,
+SCRIPT = {"model": "m", "version": "v1", "digest": "d1", "max_rows": 0, "inputs": {"x": ["FP32", [-1, -1]]},
+          "outputs": {"y": ["FP32", [-1, -1]]}, "serving": True, "delay_ms": 0, "mode": "echo", "times": None,
           "words": "the model is not amused", "bad": None}
 
 
@@ -90,8 +90,9 @@ def document(puppet, call):
 
 def stall(puppet, call):
     """Until released or cancelled."""
-    while call.context.is_active() and not puppet.released.wait(0.005):
-        pass
+    with puppet.lock:
+        while call.context.is_active() and puppet.releases == call.releases:
+            puppet.released.wait(0.005)
     return echo(puppet, call)
 
 
@@ -162,7 +163,8 @@ def plain(value):
 
 
 class Call:
-    def __init__(self, payload, context):
+    def __init__(self, payload, context, releases):
+        self.releases = releases  # how many there were when it came: the next one is for it
         self.request, self.context = pb.PredictRequest.FromString(payload), context
         self.tensors = [(spec, decode(spec, data)) for spec, data in zip(self.request.inputs, self.request.data)]
         firsts = self.tensors[0][1].reshape(self.tensors[0][1].shape[0], -1)
@@ -174,8 +176,8 @@ class Call:
 
 class Replica:
     def __init__(self, script):
-        self.lock = threading.Lock()
-        self.released = threading.Event()
+        self.lock = threading.RLock()
+        self.released, self.releases = threading.Condition(self.lock), 0
         self.calls = []
         self.play(script)
 
@@ -183,13 +185,16 @@ class Replica:
     def play(self, script):
         with self.lock:
             self.script = {**SCRIPT, **script}
-            self.released.clear()
+            for field in ("inputs", "outputs"):
+                self.script[field] = {name: (*spec, "TEXT")[:3] for name, spec in self.script[field].items()}
 
     def obey(self, order):
         if "play" in order:
             self.play(order["play"])
         elif "release" in order:
-            self.released.set()
+            with self.lock:
+                self.releases += 1
+                self.released.notify_all()
         elif "forget" in order:
             self.calls = []
         return {"calls": self.calls} if "calls" in order else {}
@@ -200,9 +205,9 @@ class Replica:
         reply = pb.DescribeResponse(model=script["model"], version=script["version"], digest=script["digest"],
                                     max_rows=script["max_rows"])
         for field in ("inputs", "outputs"):
-            for name, (datatype, shape, *encoding) in script[field].items():
+            for name, (datatype, shape, encoding) in script[field].items():
                 getattr(reply, field).add(name=name, datatype=pb.Datatype.Value(datatype), shape=shape,
-                                          encoding=pb.Encoding.Value(encoding[0] if encoding else "TEXT"))
+                                          encoding=pb.Encoding.Value(encoding))
         return reply.SerializeToString()
 
     def health(self, _, __):
@@ -218,7 +223,7 @@ class Replica:
             return MODES[self.script["mode"]]
 
     def predict(self, payload, context):
-        call = Call(payload, context)
+        call = Call(payload, context, self.releases)
         self.calls.append(call.entry)
         mode = self.next_mode()
         time.sleep(self.script["delay_ms"] / 1000)

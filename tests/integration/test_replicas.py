@@ -1,0 +1,252 @@
+"""Replicas that come late, go, return, lie, stall and die; and what clients are told meanwhile."""
+import threading
+
+import pytest
+from xebec_testing.gateway import one_model
+from xebec_testing.http_client import encode_request
+from xebec_testing.patience import wait_until
+
+
+def ask_from_many(gateway, clients, requests, answer):
+    """`clients` connections that each ask `requests` times; answer(reply, row) judges. -> what it returned."""
+    results, problems = [], []
+
+    def ask(client_number):
+        try:
+            with gateway.connect() as client:
+                for number in range(requests):
+                    row = [client_number, number]
+                    results.append(answer(client.predict(input=row), row))
+        except Exception as problem:  # noqa: BLE001 - shown by the test's own thread
+            problems.append(repr(problem))
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems, problems
+    return results
+
+
+def must_be_right(reply, row):
+    assert (reply.status, reply.json().get("output")) == (200, row), reply
+    return True
+
+
+# --- coming and going -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_the_gateway_may_start_first(puppet, start_gateway, shards):
+    puppet.kill()
+    gateway = start_gateway(one_model([puppet.unix], shards=shards))
+    ready = gateway.ask_admin("/health/ready")
+    assert (ready.status, ready.json()["without_replica"]) == (503, ["m@v1"])
+    refused = gateway.predict(input=[1])
+    assert (refused.status, refused.json()["cause"]) == (503, "no_replica")
+    assert "retry-after" in refused.headers
+    puppet.start()
+    gateway.wait_ready()
+    assert gateway.predict(input=[1]).json()["output"] == [1]
+    assert gateway.events("replica_up")
+
+
+def test_a_replica_may_go_and_come_back(puppet, gateway_for):
+    gateway = gateway_for(puppet)
+    for round_number in range(3):
+        assert gateway.predict(input=[round_number]).status == 200
+        puppet.kill()
+        gateway.wait_replica(puppet.unix, "down", "connecting")
+        wait_until(lambda: gateway.ask_admin("/health/ready").status == 503, "not ready")
+        assert gateway.predict(input=[1]).status == 503
+        puppet.start()
+        gateway.wait_ready()
+    assert len(gateway.events("replica_down")) >= 3
+
+
+def test_several_addresses_share_the_load(new_puppet, gateway_for):
+    puppets = [new_puppet(delay_ms=5) for _ in range(3)]
+    gateway = gateway_for(*puppets, model={"batching": {"policy": "none"}})
+    for puppet in puppets:
+        gateway.wait_replica(puppet.unix, "ready")
+    assert len(ask_from_many(gateway, 8, 25, must_be_right)) == 200
+    counts = [len(puppet.calls()) for puppet in puppets]
+    assert sum(counts) == 200 and min(counts) > 30, counts
+
+
+def test_unix_and_tcp(new_puppet, start_gateway):
+    near, far = new_puppet(delay_ms=5), new_puppet(delay_ms=5)
+    gateway = start_gateway(one_model([near.unix, far.tcp], model={"batching": {"policy": "none"}})).wait_ready()
+    gateway.wait_replica(near.unix, "ready")
+    gateway.wait_replica(far.tcp, "ready")
+    ask_from_many(gateway, 6, 10, must_be_right)
+    assert near.calls() and far.calls()
+    assert gateway.metrics().sum("xebec_replicas_up") == gateway.metrics().sum("xebec_replicas") == 2
+
+
+# --- replicas that are not what the configuration says -----------------------------------------------------------
+
+@pytest.mark.parametrize("script, word", [
+    ({"model": "other"}, "other"),
+    ({"version": "v9"}, "v9"),
+    ({"inputs": {"x": ["FP64", [-1, -1]]}}, "FP64"),
+    ({"inputs": {"x": ["FP32", [-1]]}}, "FP32[-1]"),
+    ({"inputs": {"z": ["FP32", [-1, -1]]}}, "x"),
+    ({"inputs": {"x": ["FP32", [-1, -1]], "w": ["FP32", [-1]]}}, "w"),
+    ({"outputs": {"y": ["INT32", [-1, -1]]}}, "INT32"),
+    ({"outputs": {"z": ["FP32", [-1, -1]]}}, "y"),
+])
+def test_a_replica_that_contradicts_the_configuration_is_refused(puppet, start_gateway, script, word):
+    puppet.play(**script)
+    gateway = start_gateway(one_model([puppet.unix]))
+    why = gateway.wait_replica(puppet.unix, "refused")["why"]
+    assert word in why
+    refusal = gateway.events("replica_refused")[0]
+    assert word in refusal["why"] and refusal["level"] == "warn"
+    assert gateway.ask_admin("/health/ready").status == 503
+    assert gateway.predict(input=[1]).status == 503
+    puppet.kill()
+    puppet.script = {}
+    puppet.start()
+    gateway.wait_ready()
+    assert gateway.predict(input=[1]).status == 200
+
+
+def test_not_serving_replicas_get_nothing(new_puppet, gateway_for):
+    well, ill = new_puppet(), new_puppet(serving=False)
+    gateway = gateway_for(well, ill)
+    ask_from_many(gateway, 4, 10, must_be_right)
+    assert ill.calls() == []
+    ill.play()
+    gateway.wait_replica(ill.unix, "ready")
+    well.play(serving=False)
+    gateway.wait_replica(well.unix, "unhealthy")
+    well.forget()
+    ask_from_many(gateway, 4, 10, must_be_right)
+    assert ill.calls() and well.calls() == []
+
+
+# --- replicas that die and stall -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_replica_that_dies_under_calls_costs_no_answer(new_puppet, gateway_for, shards):
+    puppets = [new_puppet(delay_ms=10) for _ in range(2)]
+    gateway = gateway_for(*puppets, shards=shards, model={"batching": {"policy": "none"}})
+    for puppet in puppets:
+        gateway.wait_replica(puppet.unix, "ready")
+    killer = threading.Thread(target=lambda: (puppets[0].wait_calls(20), puppets[0].kill()))
+    killer.start()
+    assert len(ask_from_many(gateway, 6, 30, must_be_right)) == 180
+    killer.join()
+    assert not puppets[0].is_alive()
+
+
+def test_a_call_that_kills_its_replica_is_sent_elsewhere(new_puppet, gateway_for):
+    deadly, well = new_puppet(mode="die_mid_call"), new_puppet()
+    gateway = gateway_for(deadly, well)
+    for puppet in (deadly, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    ask_from_many(gateway, 4, 5, must_be_right)
+    deadly.wait_dead()
+    assert gateway.metrics().sum("xebec_retries_total") >= 1
+
+
+def test_the_only_replica_dies(puppet, gateway_for):
+    gateway = gateway_for(puppet.play(mode="die_mid_call"))
+    reply = gateway.predict(input=[1])
+    assert (reply.status, reply.json()["cause"]) == (503, "no_replica")
+    puppet.wait_dead()
+    puppet.script = {}
+    puppet.start()
+    gateway.wait_ready()
+    assert gateway.predict(input=[1]).status == 200
+
+
+def test_a_replica_that_sheds_is_passed_over(new_puppet, gateway_for):
+    busy, well = new_puppet(mode="shed"), new_puppet()
+    gateway = gateway_for(busy, well, model={"retry": {"budget": "100%"}})
+    for puppet in (busy, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    ask_from_many(gateway, 2, 10, must_be_right)
+
+
+def test_a_frozen_replica_is_found_out(new_puppet, gateway_for):
+    frozen, well = new_puppet(), new_puppet()
+    gateway = gateway_for(frozen, well, slo="3s", model={"health": {"interval": "100ms", "timeout": "300ms"}})
+    for puppet in (frozen, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    frozen.freeze()
+    why = gateway.wait_replica(frozen.unix, "unhealthy", "down", "connecting")["why"]
+    assert why
+    ask_from_many(gateway, 4, 10, must_be_right)
+    frozen.thaw()
+    gateway.wait_replica(frozen.unix, "ready")
+
+
+def test_a_stalled_call_does_not_hold_up_others(new_puppet, gateway_for):
+    slow, well = new_puppet(mode="stall", times=1), new_puppet(mode="stall", times=1)
+    gateway = gateway_for(slow, well, model={"batching": {"policy": "none"}})
+    for puppet in (slow, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    with gateway.connect() as waiting:
+        waiting.send(encode_request("POST", "/e/predict", {"input": [0, 0]}))
+        wait_until(lambda: slow.calls() or well.calls(), "the first call")
+        (well if slow.calls() else slow).play()
+        ask_from_many(gateway, 4, 10, must_be_right)
+        slow.release()
+        well.release()
+        assert waiting.read_reply().json()["output"] == [0, 0]
+
+
+# --- replicas that lie and raise -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("mode", ["wrong_rows", "wrong_type", "wrong_name", "wrong_size", "garbage_bytes", "wrong_error_row"])
+def test_lies_are_502(puppet, gateway_for, mode):
+    gateway = gateway_for(puppet.play(mode=mode, times=1), model={"batching": {"policy": "fixed"}})
+    reply = gateway.predict(input_batch=[[1], [2]])
+    assert (reply.status, reply.json()["cause"]) == (502, "replica_contract"), reply
+    assert len(puppet.calls()) == 1  # a lie is an answer: not asked again
+    gateway.wait_ready()
+    assert gateway.predict(input=[1]).json()["output"] == [1]
+    assert gateway.metrics().sum("xebec_rpcs_total", outcome="replica_contract") == 1
+
+
+def test_what_the_model_says_when_it_raises(puppet, gateway_for):
+    words = 'ValueError: no root of -1, "quoted"\n\\ \u00e9\u4e16'
+    gateway = gateway_for(puppet.play(mode="raise_all", words=words, times=1))
+    reply = gateway.predict(input=[1])
+    assert (reply.status, reply.json()["cause"], reply.json()["error"]) == (500, "model_error", words)
+    assert len(puppet.calls()) == 1
+    assert gateway.predict(input=[1]).status == 200
+
+
+def test_one_bad_row_of_a_batch_fails_alone(puppet, gateway_for):
+    gateway = gateway_for(puppet.play(mode="raise_rows", bad=13, words="unlucky"))
+    reply = gateway.predict(input_batch=[[12], [13], [14]])
+    assert reply.status == 207
+    good, bad, also_good = reply.json()["batch_predictions"]
+    assert (good["output"], also_good["output"]) == ([12], [14])
+    assert (bad["error"], bad["cause"]) == ("unlucky", "model_error") and "output" not in bad
+
+
+def test_one_bad_row_does_not_touch_other_clients(new_puppet, gateway_for):
+    puppet = new_puppet(mode="stall", times=1)
+    gateway = gateway_for(puppet, model={"batching": {"policy": "fixed", "calls": 1}})
+    with gateway.connect() as blocker, gateway.connect() as well, gateway.connect() as ill:
+        blocker.send(encode_request("POST", "/e/predict", {"input": [0]}))
+        puppet.wait_calls(1)
+        well.send(encode_request("POST", "/e/predict", {"input": [12]}))
+        ill.send(encode_request("POST", "/e/predict", {"input": [13]}))
+        gateway.wait_metric(2, "xebec_queue_rows")
+        puppet.play(mode="raise_rows", bad=13, words="unlucky")
+        puppet.release()
+        assert blocker.read_reply().status == 200
+        reply = ill.read_reply()
+        assert (reply.status, reply.json()["error"]) == (500, "unlucky")
+        assert well.read_reply().json()["output"] == [12]
+    assert puppet.calls()[1]["rows"] == 2
+
+
+def test_every_row_bad_is_500(puppet, gateway_for):
+    gateway = gateway_for(puppet.play(mode="raise_rows", bad=13, words="unlucky"))
+    reply = gateway.predict(input_batch=[[13], [13]])
+    assert (reply.status, reply.json()["error"]) == (500, "unlucky")
