@@ -1,12 +1,13 @@
 /*
- * rpc: unary calls over gRPC core. The home of gRPC: no other file of the gateway sees its names.
+ * rpc: unary calls over gRPC core. With rpc_queue the home of gRPC: no other file of the gateway sees its
+ * names.
  *
- *   loop thread                                    the client's thread
+ *   loop thread                                    rpc_queue's thread, or the loop's itself
  *   rpc_call_start() -> grpc_call_start_batch ---> sockets
  *                                                  grpc_completion_queue_next: stamps the time,
  *   call_ended(): judge, done(), free  <---------- loop_post()
  *
- * The thread does no more than that, so everything but its loop belongs to the loop's thread. What gRPC
+ * That thread does no more than that, so everything else belongs to the loop's thread. What gRPC
  * completes is a struct completion, embedded in the call or channel that it is about: nothing is allocated on
  * the way back. A channel lives until its last call and its watch have come back, a client until its last
  * channel is gone; gRPC completes everything that was ever started, so nothing is lost.
@@ -21,13 +22,12 @@
 #include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "replica/rpc_locks.h"
+#include "replica/rpc_queue.h"
 #include "support/log.h"
 
 enum {
@@ -38,18 +38,9 @@ enum {
     MESSAGE_BYTES = 512, /* of a replica's words, we keep so much */
 };
 
-/* Something that gRPC will complete: its tag. */
-struct completion {
-    struct loop_task task;
-    uint64_t at_us; /* set by the client's thread */
-    _Atomic bool
-        handed; /* released before gRPC gets it, acquired by the thread: the order gRPC gives, in C's terms */
-};
-
 struct rpc_client {
     struct loop *loop;
-    grpc_completion_queue *queue;
-    pthread_t thread;
+    struct rpc_queue *queue;
     uint32_t refs; /* the owner's, and one a channel */
 };
 
@@ -57,6 +48,7 @@ struct rpc_channel {
     struct rpc_client *client;
     grpc_channel *grpc;
     uint32_t refs;              /* the owner's, one a call, the watch's */
+    uint64_t usual_us;          /* what a call takes, smoothed; 0 until one came back */
     bool closed;                /* the owner is gone */
     struct rpc_call *in_flight; /* newest first */
     struct completion watch;
@@ -88,7 +80,6 @@ struct rpc_call {
 };
 
 static void grpc_says(gpr_log_func_args *line);
-static void *client_collect(void *arg);
 static void client_release(struct rpc_client *client);
 static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options);
 static void channel_release(struct rpc_channel *channel);
@@ -111,13 +102,9 @@ struct rpc_client *rpc_client_new(struct loop *loop)
     rpc_locks_relax();
     gpr_set_log_function(grpc_says);
     grpc_init();
-    *client =
-        (struct rpc_client){.loop = loop, .queue = grpc_completion_queue_create_for_next(NULL), .refs = 1};
-    if (pthread_create(&client->thread, NULL, client_collect, client) == 0) {
-        pthread_setname_np(client->thread, "xebec-rpc");
+    *client = (struct rpc_client){.loop = loop, .queue = rpc_queue_new(loop), .refs = 1};
+    if (client->queue)
         return client;
-    }
-    grpc_completion_queue_shutdown(client->queue);
     client_release(client);
     return NULL;
 }
@@ -126,8 +113,7 @@ void rpc_client_free(struct rpc_client *client)
 {
     if (!client)
         return;
-    grpc_completion_queue_shutdown(client->queue);
-    pthread_join(client->thread, NULL);
+    rpc_queue_stop(client->queue);
     client_release(client);
 }
 
@@ -138,27 +124,11 @@ static void grpc_says(gpr_log_func_args *line)
               LOG_INT("line", line->line));
 }
 
-/* The client's thread: all it does. */
-static void *client_collect(void *arg)
-{
-    struct rpc_client *client = arg;
-    for (;;) {
-        grpc_event event =
-            grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-        if (event.type == GRPC_QUEUE_SHUTDOWN)
-            return NULL;
-        struct completion *completion = event.tag;
-        (void)atomic_load_explicit(&completion->handed, memory_order_acquire);
-        completion->at_us = loop_now_us();
-        loop_post(client->loop, &completion->task);
-    }
-}
-
 static void client_release(struct rpc_client *client)
 {
     if (--client->refs)
         return;
-    grpc_completion_queue_destroy(client->queue);
+    rpc_queue_free(client->queue);
     grpc_shutdown();
     free(client);
 }
@@ -252,9 +222,9 @@ static void channel_release(struct rpc_channel *channel)
 /* Asks gRPC to say when the state is no longer `last`. */
 static void channel_watch_on(struct rpc_channel *channel, grpc_connectivity_state last)
 {
-    atomic_store_explicit(&channel->watch.handed, true, memory_order_release);
+    rpc_queue_hand(&channel->watch);
     grpc_channel_watch_connectivity_state(channel->grpc, last, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-                                          channel->client->queue, &channel->watch);
+                                          rpc_queue_grpc(channel->client->queue), &channel->watch);
 }
 
 static enum rpc_state state_of(grpc_connectivity_state state)
@@ -340,6 +310,7 @@ struct rpc_call *rpc_call_start(struct rpc_channel *channel, const struct rpc_pa
     call->owner = owner;
     call->sent_us = loop_now_us();
     call_link(call, channel);
+    rpc_queue_expect(channel->client->queue, call->sent_us, channel->usual_us);
     if (grpc_channel_check_connectivity_state(channel->grpc, 0) == GRPC_CHANNEL_READY)
         call_send(call, method, deadline_us);
     if (!call->grpc) {
@@ -398,12 +369,12 @@ static void call_send(struct rpc_call *call, const char *method, uint64_t deadli
                                         .status_details = &call->details}},
     };
     struct rpc_channel *channel = call->channel;
-    grpc_call *sent =
-        grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, channel->client->queue,
-                                 grpc_slice_from_static_string(method), NULL, timespec_of(deadline_us), NULL);
+    grpc_call *sent = grpc_channel_create_call(
+        channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, rpc_queue_grpc(channel->client->queue),
+        grpc_slice_from_static_string(method), NULL, timespec_of(deadline_us), NULL);
     if (!sent)
         return;
-    atomic_store_explicit(&call->completion.handed, true, memory_order_release);
+    rpc_queue_hand(&call->completion);
     if (grpc_call_start_batch(sent, ops, sizeof ops / sizeof *ops, &call->completion, NULL) == GRPC_CALL_OK)
         call->grpc = sent;
     else
@@ -473,6 +444,12 @@ static void reply_read(struct rpc_reply *reply, const grpc_byte_buffer *buffer, 
     reply->bytes = *gathered;
 }
 
+/* An average that forgets: an eighth of it is the newest. */
+static void channel_learn(struct rpc_channel *channel, uint64_t took_us)
+{
+    channel->usual_us = channel->usual_us ? (7 * channel->usual_us + took_us) / 8 : took_us;
+}
+
 static void call_ended(struct loop_task *task)
 {
     struct rpc_call *call = container_of(task, struct rpc_call, completion.task);
@@ -493,6 +470,9 @@ static void call_ended(struct loop_task *task)
     reply.sent_us = call->sent_us;
     reply.done_us = call->completion.at_us;
     call_unlink(call);
+    rpc_queue_ended(call->channel->client->queue);
+    if (reply.status == GW_OK)
+        channel_learn(call->channel, reply.done_us - reply.sent_us);
     call->done(call->owner, &reply);
     free(gathered);
     call_free(call);

@@ -32,6 +32,7 @@ struct loop {
     uint32_t n_timers, timers_room;
     struct loop_task *local, **local_end;
     struct loop_deferred *deferred;
+    struct loop_poller *poller;
     _Alignas(64) _Atomic(struct loop_task *) inbox; /* on a line of its own: others write it */
 };
 
@@ -264,14 +265,20 @@ static void loop_run_deferred(struct loop *loop)
     }
 }
 
+void loop_set_poller(struct loop *loop, struct loop_poller *poller)
+{
+    loop->poller = poller;
+}
+
 void loop_run(struct loop *loop)
 {
     struct loop *outer = current;
     loop_collect(loop); /* what this thread posted before comes before what it posts from now on */
     current = loop;
     while (!atomic_load_explicit(&loop->stopping, memory_order_acquire)) {
+        bool awake = loop->poller && loop->poller->poll(loop->poller);
         loop_arm(loop);
-        event_base_loop(loop->base, EVLOOP_ONCE | (loop->local ? EVLOOP_NONBLOCK : 0));
+        event_base_loop(loop->base, EVLOOP_ONCE | (awake || loop->local ? EVLOOP_NONBLOCK : 0));
         loop_run_timers(loop);
         for (int round = 0; round < TASK_ROUNDS && loop_run_tasks(loop); round++) {
         }

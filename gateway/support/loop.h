@@ -2,7 +2,7 @@
  * loop: one thread's event loop: libevent for descriptors, our own heap for timers, and a mailbox
  * for tasks from other threads. The home of libevent's event_base.
  *
- * A turn:  wait -> descriptor events -> due timers -> tasks -> deferred frees -> wait ...
+ * A turn:  poller -> wait -> descriptor events -> due timers -> tasks -> deferred frees -> wait ...
  *
  * Nothing is freed inside its own callback: what dies is handed to loop_defer_free() and goes at
  * the end of the turn. Everything but loop_post() and loop_stop() belongs to the loop's own thread.
@@ -38,6 +38,15 @@ struct loop *loop_new(void) GW_MUST_CHECK; /* NULL: out of memory or descriptors
 void loop_free(struct loop *loop);         /* must not be running; flushes it first */
 
 struct event_base *loop_base(struct loop *loop); /* for edge/, to add descriptor events */
+
+/*
+ * A source of events that has no descriptor. poll() is asked once a turn, takes what is there without waiting, and says
+ * whether to ask again soon rather than sleep. One a loop; NULL: none.
+ */
+struct loop_poller {
+    bool (*poll)(struct loop_poller *poller);
+};
+void loop_set_poller(struct loop *loop, struct loop_poller *poller);
 
 /* Runs turns until loop_stop(); the turn in which it is seen is finished first. */
 void loop_run(struct loop *loop);
