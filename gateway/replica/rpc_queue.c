@@ -5,12 +5,12 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum {
-    ATTEND_MAX_US =
-        150,         /* replies slower than this are waited for asleep: two wake-ups are small beside them */
-    OVERDUE_US = 30, /* on top of twice the usual time */
-    REST_US = 20000, /* how long the thread rests on when nothing is expected */
-};
+/* Replies slower than this are waited for asleep: two wake-ups are small beside them. */
+enum { ATTEND_MAX_US = 120 };
+/* A quick reply is overdue after twice the usual time, and this. */
+enum { OVERDUE_US = 30 };
+/* How long the thread rests on when nothing is expected. */
+enum { REST_US = 20000 };
 
 struct rpc_queue {
     struct loop *loop;
