@@ -202,6 +202,8 @@ static enum gw_status write_outputs(struct request *request, const struct row_ou
         if (status == GW_E_CONTRACT)
             gw_err_set(&request->err, status, "output %s is declared as JSON, and the model's answer is not",
                        output->spec.name);
+        else if (status != GW_OK)
+            gw_err_set(&request->err, status, "%s", gw_status_words(status));
         if (status != GW_OK)
             return status;
     }
@@ -270,7 +272,7 @@ static void write_failure(struct request *request, enum gw_status status, const 
     write_entry_end(request);
 }
 
-/* GW_E_CONTRACT: what the model answered cannot be said, and the entry is an error instead. */
+/* Not GW_OK: what the model answered cannot be said, and the entry is an error instead. */
 static enum gw_status write_entry(struct request *request, uint32_t row)
 {
     const struct row_outcome *outcome = request_row_outcome(request, row);
@@ -282,7 +284,7 @@ static enum gw_status write_entry(struct request *request, uint32_t row)
         write_default(request, outcome);
     else
         write_failure(request, outcome->status, outcome_words(outcome));
-    if (status == GW_E_CONTRACT) {
+    if (status != GW_OK) {
         request->reply.length = start;
         write_failure(request, status, request->err.what);
     }
@@ -298,30 +300,38 @@ static void write_error_alone(struct request *request)
 
 static void encode_batch(struct request *request)
 {
-    uint32_t refused = 0;
+    uint32_t unsaid = 0;
+    enum gw_status why = GW_OK;
+    bool alike = true;
     buf_text(&request->reply, "{\"batch_predictions\":[");
     for (uint32_t row = 0; row < request->n_rows; row++) {
         if (row)
             buf_text(&request->reply, ",");
-        refused += write_entry(request, row) == GW_E_CONTRACT;
+        enum gw_status status = write_entry(request, row);
+        if (status == GW_OK)
+            continue;
+        alike = alike && (!unsaid || status == why);
+        why = status;
+        unsaid++;
     }
     buf_text(&request->reply, "]}");
-    if (refused)
-        request->status = refused == request->n_rows ? GW_E_CONTRACT : GW_PARTIAL;
-    if (request->status == GW_E_CONTRACT)
-        write_error_alone(request);
+    if (unsaid)
+        request->status = alike && unsaid == request->n_rows ? why : GW_PARTIAL;
+}
+
+static bool has_entries(const struct request *request)
+{
+    return request->status == GW_OK || request->status == GW_PARTIAL;
 }
 
 static void clipper_encode(struct request *request)
 {
-    if (request->status != GW_OK && request->status != GW_PARTIAL) {
-        write_error_alone(request);
-    } else if (request->is_batch) {
+    if (has_entries(request) && request->is_batch)
         encode_batch(request);
-    } else if (write_entry(request, 0) == GW_E_CONTRACT) {
-        request->status = GW_E_CONTRACT;
+    else if (has_entries(request))
+        request->status = write_entry(request, 0);
+    if (!has_entries(request))
         write_error_alone(request);
-    }
 }
 
 const struct dialect clipper_dialect = {"clipper", clipper_decode, clipper_encode};
