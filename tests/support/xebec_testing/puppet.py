@@ -55,6 +55,9 @@ class Puppet:
     def freeze(self):
         """Its sockets stay open and nothing answers."""
         self.process.send_signal(signal.SIGSTOP)
+        stat = pathlib.Path(f"/proc/{self.process.pid}/task")
+        wait_until(lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in stat.iterdir()),
+                   "the puppet to be frozen")
 
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)
