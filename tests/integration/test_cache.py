@@ -188,6 +188,20 @@ def test_a_restart_with_the_same_digest_keeps_answers(puppet, cached):
     assert puppet.calls() == []
 
 
+def test_an_old_models_answer_is_not_kept_as_the_new_ones(new_puppet, gateway_for):
+    """In the middle of a rollout: keys are the new model's, and a replica of the old one answers."""
+    old, new = new_puppet(), new_puppet(digest="d2")
+    new.kill()
+    gateway = gateway_for(old, new, cache=ON)
+    new.start()
+    gateway.wait_replica(new.unix, "ready")
+    new.play(serving=False)
+    gateway.wait_replica(new.unix, "unhealthy")
+    for _ in range(2):
+        assert answer(gateway.predict(input=[7])) == [7]
+    assert (old.rows_seen(), new.calls()) == ([7, 7], [])
+
+
 def test_versions_do_not_answer_for_each_other(new_puppet, start_gateway):
     first, second = new_puppet(), new_puppet(version="v2")
     config = one_model([first.unix], cache=ON)

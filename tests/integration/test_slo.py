@@ -81,6 +81,13 @@ def test_a_default_does_not_hide_the_clients_mistakes(puppet, gateway_for):
     assert gateway.predict(input="nonsense").status == 400
 
 
+def test_nor_does_it_where_the_model_finds_them(puppet, gateway_for):
+    gateway = gateway_for(puppet.play(mode="reject", words="no such digit"), endpoint={"default": {"y": [-1]}})
+    reply = gateway.predict(input=[1])
+    assert (reply.status, reply.json()["cause"]) == (400, "invalid_input")
+    assert "no such digit" in reply.json()["error"]
+
+
 def test_a_late_answer_never_arrives(puppet, gateway_for):
     gateway = gateway_for(puppet.play(mode="stall", times=1), slo="400ms")
     with gateway.connect() as client:

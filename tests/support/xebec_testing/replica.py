@@ -130,6 +130,11 @@ def raise_all(puppet, call):
     call.context.abort(grpc.StatusCode.UNKNOWN, puppet.script["words"])
 
 
+def reject(puppet, call):
+    """The model finds that the input is not one for it."""
+    call.context.abort(grpc.StatusCode.INVALID_ARGUMENT, puppet.script["words"])
+
+
 def raise_rows(puppet, call):
     response = echo(puppet, call)
     for row, first in enumerate(call.entry["first"]):
@@ -153,7 +158,8 @@ def die_mid_call(puppet, call):
 
 
 MODES = {mode.__name__: mode for mode in (echo, sums, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
-                                          garbage_bytes, raise_all, raise_rows, wrong_error_row, shed, die_mid_call)}
+                                          garbage_bytes, raise_all, reject, raise_rows, wrong_error_row, shed,
+                                          die_mid_call)}
 
 
 # --- the replica ---------------------------------------------------------------------------------
