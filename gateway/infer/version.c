@@ -19,8 +19,6 @@ struct batch_run {
     struct batch_piece pieces[];
 };
 
-enum { CALL_MARGIN_US = 2000 }; /* for what is not the call: two hops, writing the reply */
-
 struct version {
     const struct config_version *config;
     struct loop *loop;
@@ -435,11 +433,13 @@ static void version_expire(struct version *version, uint64_t now_us)
 
 /*
  * What to allow for a call when deciding how long rows may wait for company: twice the average, for half of
- * the calls exceed it; and half of the objective while nothing is known.
+ * the calls exceed it; and a quarter of the objective at least, for what is not the call, and while nothing
+ * is known.
  */
 static uint64_t version_call_us(const struct version *version)
 {
-    return version->call_us ? 2 * version->call_us + CALL_MARGIN_US : version->config->least_slo_us / 2;
+    uint64_t quarter_us = version->config->least_slo_us / 4, calls_us = 2 * version->call_us;
+    return calls_us > quarter_us ? calls_us : quarter_us;
 }
 
 /* Sends what may go now. Asked after arrivals, answers, changes of replicas, and when a wait is over. */
