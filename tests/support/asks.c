@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PADDING = 100000 }; /* of a large body: white space */
+enum {
+    PADDING = 20000, /* of a large body: white space */
+    MANY_ROWS = 600,
+};
 
 static void expect(struct ask *ask, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -106,7 +109,32 @@ static void ask_json_output(struct ask *ask, unsigned serial)
 static void ask_several_outputs(struct ask *ask, unsigned serial)
 {
     post(ask, "picky", "{\"input\":[3,%u]}", serial);
-    expect(ask, 200, "\"output\":{\"y\":9,\"words\":\"row 0\"},\"default\":false");
+    expect(ask, 200, "\"output\":{\"y\":9,\"words\":\"row ");
+}
+
+static void ask_expecting(struct ask *ask, unsigned serial)
+{
+    char body[64];
+    int length = snprintf(body, sizeof body, "{\"input\":[%u,1,1,1]}", serial);
+    buf_printf(
+        &ask->bytes,
+        "POST /echo/predict HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n%s",
+        length, body);
+    expect(ask, 200, "\"output\":[%u,1,1,1],\"default\":false", serial);
+}
+
+/* A reply that does not come from the replica in one piece. */
+static void ask_many_rows(struct ask *ask, unsigned serial)
+{
+    struct buf body = {0};
+    buf_text(&body, "{\"input_batch\":[");
+    for (unsigned i = 0; i < MANY_ROWS; i++)
+        buf_printf(&body, "%s[%u,%u]", i ? "," : "", i, serial);
+    buf_text(&body, "]}");
+    buf_printf(&ask->bytes, "POST /picky/predict HTTP/1.1\r\nHost: test\r\nContent-Length: %zu\r\n\r\n%.*s",
+               body.length, (int)body.length, body.bytes);
+    buf_clear(&body);
+    expect(ask, 200, "\"output\":{\"y\":%u,\"words\":\"row ", (MANY_ROWS - 1) * (MANY_ROWS - 1));
 }
 
 /* --- failures ------------------------------------------------------------------------------------ */
@@ -182,6 +210,8 @@ static const struct {
     {"nowhere", ask_nowhere},
     {"wrong method", ask_wrong_method},
     {"not HTTP", ask_not_http},
+    {"expecting 100", ask_expecting},
+    {"many rows", ask_many_rows},
 };
 
 const char *ask_name(unsigned kind)
@@ -232,7 +262,7 @@ void ask_calmly(const struct served *served, unsigned kind, unsigned serial)
         struct reply reply = client_reply(&client, REPLY_WITHIN_MS);
         const char *wrong = ask_judge(&ask, i, &reply);
         if (wrong) {
-            fprintf(stderr, "%s, reply %u: %s: %d %s\n", ask_name(kind), i, wrong, reply.status,
+            fprintf(stderr, "%s, reply %u: %s: %d %.400s\n", ask_name(kind), i, wrong, reply.status,
                     reply.body ? reply.body : "");
             abort();
         }

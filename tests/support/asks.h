@@ -24,7 +24,7 @@ struct ask {
     bool ends;     /* the gateway closes the connection after it */
 };
 
-enum { ASK_KINDS = 17, ASK_CACHED = 3, ASK_MODEL_RAISES = 10 }; /* which fails the rows batched with it, too */
+enum { ASK_KINDS = 19, ASK_CACHED = 3, ASK_MODEL_RAISES = 10 }; /* which fails the rows batched with it, too */
 
 const char *ask_name(unsigned kind);
 /* Rows that nobody asked before, unless `serial` is that of an earlier one; those of ASK_CACHED are always the same. */

@@ -133,13 +133,14 @@ static const char configuration[] =
     "    input: {x: {datatype: FP32, shape: [-1, 2]}}\n"
     "    versions: {'1': {replicas: ['unix:%1$s/picky']}}\n"
     "    cache: off\n"
+    "    batching: {policy: fixed}\n"
     "    health: {interval: 250ms}\n"
     "endpoints:\n"
-    "  echo: {slo: 1s, model: echo@1}\n"
-    "  echo-default: {slo: 1s, model: echo@1, default: {x: [0, 0, 0, 0]}}\n"
-    "  said: {slo: 1s, model: said@1}\n"
-    "  picky: {slo: 1s, model: picky@1}\n"
-    "  picky-default: {slo: 1s, model: picky@1, default: {y: -1, words: none}}\n"
+    "  echo: {slo: 10s, model: echo@1}\n"
+    "  echo-default: {slo: 10s, model: echo@1, default: {x: [0, 0, 0, 0]}}\n"
+    "  said: {slo: 10s, model: said@1}\n"
+    "  picky: {slo: 10s, model: picky@1}\n"
+    "  picky-default: {slo: 10s, model: picky@1, default: {y: -1, words: none}}\n"
     "  picky-long: {slo: 60s, model: picky@1}\n"
     "%2$s";
 
@@ -224,19 +225,20 @@ int64_t served_sum(const struct served *served, const char *family)
     return sum;
 }
 
-static void wait_settled(const struct served *served, const char *gauge)
+void served_wait_sum(const struct served *served, const char *family, int64_t sum)
 {
-    for (uint64_t end_ms = now_ms() + SETTLED_WITHIN_MS; served_sum(served, gauge) != 0; wait_a_little())
+    uint64_t end_ms = now_ms() + SETTLED_WITHIN_MS;
+    for (int64_t is; (is = served_sum(served, family)) != sum; wait_a_little())
         if (now_ms() > end_ms)
-            fail("%s is %lld, and nobody asks anything", gauge, (long long)served_sum(served, gauge));
+            fail("%s is %lld and does not become %lld", family, (long long)is, (long long)sum);
 }
 
 void served_stop(struct served *served)
 {
     if (served->gateway) {
-        wait_settled(served, "xebec_connections");
-        wait_settled(served, "xebec_requests_open");
-        wait_settled(served, "xebec_queue_rows");
+        served_wait_sum(served, "xebec_connections", 0);
+        served_wait_sum(served, "xebec_requests_open", 0);
+        served_wait_sum(served, "xebec_queue_rows", 0);
         if (!gateway_stop(served->gateway))
             fail("the gateway says that it cut off requests");
     }
@@ -316,9 +318,8 @@ static enum read_how client_read(struct client *client, uint64_t end_ms)
     return got > 0 ? READ_SOME : READ_END;
 }
 
-struct reply client_reply(struct client *client, unsigned within_ms)
+static struct reply client_wait(struct client *client, uint64_t end_ms)
 {
-    uint64_t end_ms = now_ms() + within_ms;
     size_t length, head;
     while ((length = reply_length(client, &head)) == 0) {
         enum read_how how = client_read(client, end_ms);
@@ -328,6 +329,16 @@ struct reply client_reply(struct client *client, unsigned within_ms)
             return (struct reply){.how = client->length ? REPLY_MALFORMED : REPLY_NONE};
     }
     return length == SIZE_MAX ? (struct reply){.how = REPLY_MALFORMED} : client_take(client, length, head);
+}
+
+struct reply client_reply(struct client *client, unsigned within_ms)
+{
+    uint64_t end_ms = now_ms() + within_ms;
+    struct reply reply;
+    do
+        reply = client_wait(client, end_ms);
+    while (reply.how == REPLY_WHOLE && reply.status == 100);
+    return reply;
 }
 
 bool client_close(struct client *client)

@@ -31,6 +31,7 @@ void served_wait_ready(const struct served *served);
 struct served *served_start(const struct served_replicas *replicas, const char *more); /* all three */
 /* The sum of a family's series, as /metrics would show it. */
 int64_t served_sum(const struct served *served, const char *family);
+void served_wait_sum(const struct served *served, const char *family, int64_t sum); /* until it is this */
 /*
  * All clients have left: waits until nothing is open or queued, and the gateway must say so too when it stops. Frees;
  * it may never have started.
@@ -64,6 +65,7 @@ struct reply {
 
 void client_open(struct client *client, const struct served *served);
 void client_send(struct client *client, const char *bytes, size_t length); /* a client that was hung up on is none the wiser */
+/* The next one; "100 Continue" is passed over. */
 struct reply client_reply(struct client *client, unsigned within_ms);
 /* Sends no more, and waits for the gateway to close as well. True: it did, and without another byte. */
 bool client_close(struct client *client);
