@@ -221,7 +221,7 @@ static void burst(const struct served *served, long every)
     check_failed(fail_no_more() ? FEWEST_ALLOCATIONS + 1 : 0, "burst");
 }
 
-/* A gateway either starts, or says why not. */
+/* A gateway either says why it does not start, or finds its replicas and serves. */
 static void fail_each_at_start(void)
 {
     long n = 1;
@@ -231,12 +231,17 @@ static void fail_each_at_start(void)
         spared = false;
         enum gw_status status = served_try(served);
         spared = true;
+        if (status == GW_OK)
+            served_wait_ready(served);
         any = fail_no_more();
         if (status != GW_OK && (status != GW_E_NO_MEMORY || !any))
             wrong("start", n, gw_status_words(status), &(struct reply){.how = REPLY_NONE});
+        if (status == GW_OK)
+            ask_calmly(served, ASK_CACHED, next_serial);
         served_stop(served);
     }
     check_failed(n, "start");
+    printf("start: failed %ld times\n", n - 2);
 }
 
 /*
