@@ -201,12 +201,12 @@ def lua_body(body):
     return f"wrk.body = [[{body}]]\n"
 
 
-# One new row a request: four floats of which the first two count up.
+# A new row every request: the first number counts, the second is this second's, so that no run repeats another's rows.
 LUA_NEW_ROWS = """
-local n = 0
+local n, run = 0, os.time() % 1000000
 function request()
   n = n + 1
-  return wrk.format(nil, nil, nil, string.format('{"input":[%d,%d,0.5,0.25]}', n % 1048576, math.floor(n / 1048576)))
+  return wrk.format(nil, nil, nil, string.format('{"input":[%d,%d,0.5,0.25]}', n, run))
 end
 """
 
