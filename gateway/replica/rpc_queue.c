@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* Replies slower than this are waited for asleep: two wake-ups are small beside them. */
-enum { ATTEND_MAX_US = 120 };
+enum { ATTEND_MAX_US = 150 };
 /* A quick reply is overdue after twice the usual time, and this. */
 enum { OVERDUE_US = 30 };
 /* How long the thread rests on when nothing is expected. */
