@@ -62,7 +62,10 @@ struct http_reply {
     const char *headers;      /* more of them, "Name: value\r\n" each; NULL: none. Trusted: never the client's bytes */
     struct buf body;          /* taken over: exchange_reply() frees or sends it */
 };
-/* Sends; HEAD gets the header alone. The exchange is gone afterwards (freed at the end of the turn). */
+/*
+ * Sends; HEAD gets the header alone; without memory for the header, an empty 503.
+ * The exchange is gone afterwards (freed at the end of the turn).
+ */
 void exchange_reply(struct exchange *exchange, struct http_reply *reply);
 /* Closes the connection without a reply: for a handler that has no memory even for an error. */
 void exchange_abandon(struct exchange *exchange);
