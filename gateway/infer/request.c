@@ -32,13 +32,15 @@ enum gw_status infer_init(struct infer *infer, struct loop *loop, struct metrics
                             .id_step = config->shards};
     infer->json = json_reader_new();
     infer->metrics = infer_metrics_new(metrics, config);
-    return infer->json && infer->metrics ? GW_OK : GW_E_NO_MEMORY;
+    infer->contexts = calloc(config->n_versions + 1, sizeof *infer->contexts);
+    return infer->json && infer->metrics && infer->contexts ? GW_OK : GW_E_NO_MEMORY;
 }
 
 void infer_clear(struct infer *infer)
 {
     json_reader_free(infer->json);
     infer_metrics_free(infer->metrics);
+    free(infer->contexts);
     *infer = (struct infer){0};
 }
 
@@ -142,6 +144,40 @@ static void row_end(struct request *request, struct row *row, struct row_outcome
 static void row_end_failed(struct request *request, struct row *row, enum gw_status status)
 {
     row_end(request, row, (struct row_outcome){.status = status, .message = gw_status_words(status)});
+}
+
+/* --- what the rows of a request have in common
+ * -------------------------------------------------------------- */
+
+/* Whether every request for the version asks for rows of the same form: nothing is left open but their
+ * number. */
+static bool form_is_fixed(const struct request *request)
+{
+    const struct signature *signature = request->endpoint->signature;
+    for (uint32_t i = 0; i < signature->n_inputs; i++)
+        for (uint32_t d = 1; d < signature->inputs[i].dims; d++)
+            if (signature->inputs[i].shape[d] == TENSOR_ANY)
+                return false;
+    return !request->n_outputs && !request->parameters_bytes;
+}
+
+static struct cache_key context_key(const struct request *request)
+{
+    return cache_context_key(request->infer->cache, request->version->full_name, request->digest,
+                             request->inputs, request->n_inputs, request->outputs, request->n_outputs,
+                             request->parameters, request->parameters_bytes);
+}
+
+/* Of a fixed form: made once for a version and its model's digest. */
+static struct cache_key known_context(const struct request *request)
+{
+    struct known_context *known = &request->infer->contexts[request->version->index];
+    if (!known->is_known || memcmp(known->digest, request->digest, sizeof known->digest) != 0) {
+        known->key = context_key(request);
+        memcpy(known->digest, request->digest, sizeof known->digest);
+        known->is_known = true;
+    }
+    return known->key;
 }
 
 /* --- CACHE_WAIT: looking rows up, and being woken ---------------------------------------------------------
@@ -262,24 +298,14 @@ static void job_home(struct job *job)
     request_go_on(request);
 }
 
-/* Rows that look alike from the outside may share a batch. Without variable shapes, all rows of a version do.
- */
+/* Rows that look alike from the outside may share a batch. Of a fixed form, all rows of a version do. */
 static void job_kind(struct request *request, uint64_t kind[2])
 {
-    const struct signature *signature = request->endpoint->signature;
-    bool variable = request->n_outputs || request->parameters_bytes;
-    for (uint32_t i = 0; i < signature->n_inputs && !variable; i++)
-        for (uint32_t d = 1; d < signature->inputs[i].dims; d++)
-            variable = variable || signature->inputs[i].shape[d] == TENSOR_ANY;
     kind[0] = kind[1] = 0;
-    if (!variable)
+    if (form_is_fixed(request))
         return;
-    if (!request->use_cache) {
-        static const uint64_t none[2];
-        request->context = cache_context_key(
-            request->infer->cache, request->version->full_name, none, request->inputs, request->n_inputs,
-            request->outputs, request->n_outputs, request->parameters, request->parameters_bytes);
-    }
+    if (!request->use_cache)
+        request->context = context_key(request);
     memcpy(kind, request->context.word, sizeof request->context.word);
 }
 
@@ -406,9 +432,7 @@ static enum gw_status request_make_rows(struct request *request)
     request->use_cache = infer->config->cache_bytes && version->model->cache &&
                          version_digest(infer->versions[version->index], request->digest);
     if (request->use_cache)
-        request->context = cache_context_key(
-            infer->cache, version->full_name, request->digest, request->inputs, request->n_inputs,
-            request->outputs, request->n_outputs, request->parameters, request->parameters_bytes);
+        request->context = form_is_fixed(request) ? known_context(request) : context_key(request);
     return GW_OK;
 }
 

@@ -69,6 +69,13 @@ struct row {
     bool leads;                /* owes the cache a fill, fail or abandon */
 };
 
+/* The shared part of the cache keys of a version's rows, where it is always the same. */
+struct known_context {
+    uint64_t digest[2];
+    struct cache_key key;
+    bool is_known;
+};
+
 /* What all requests of one shard share. */
 struct infer {
     struct loop *loop;
@@ -77,6 +84,7 @@ struct infer {
     struct cache *cache;              /* of 0 bytes where it is off */
     struct json_reader *json;
     struct infer_metrics *metrics;    /* infer/request_metrics.c's */
+    struct known_context *contexts;   /* by config_version.index */
     uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
     uint32_t open;                    /* requests not yet freed */
 };
