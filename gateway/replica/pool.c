@@ -178,6 +178,15 @@ uint32_t pool_free_slots(const struct pool *pool)
     return slots;
 }
 
+bool pool_any_idle(const struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->n_replicas; i++)
+        if (pool->replicas[i].state == REPLICA_READY &&
+            !atomic_load_explicit(&pool->replicas[i].in_flight, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 uint32_t pool_max_rows(const struct pool *pool)
 {
     uint32_t least = UINT32_MAX;

@@ -59,6 +59,7 @@ void pool_free(struct pool *pool);
 
 bool pool_any_ready(const struct pool *pool);   /* at least one replica READY */
 uint32_t pool_free_slots(const struct pool *pool); /* calls that could be sent now */
+bool pool_any_idle(const struct pool *pool);    /* a ready replica has no call at all */
 uint32_t pool_max_rows(const struct pool *pool);   /* the smallest max_rows of ready replicas; UINT32_MAX: none has a bound */
 
 /* A hash of the digest that ready replicas of this version last described; false while none ever did. Any thread. */

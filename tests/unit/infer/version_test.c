@@ -43,6 +43,10 @@ uint32_t pool_free_slots(const struct pool *pool)
 {
     return pool->slots;
 }
+bool pool_any_idle(const struct pool *pool)
+{
+    return pool->slots > 0;
+}
 uint32_t pool_max_rows(const struct pool *pool)
 {
     return (void)pool, UINT32_MAX;
