@@ -24,6 +24,8 @@
 #include <http_parser.h>
 #undef http_method
 
+#include "edge/http_target.h"
+
 enum {
     FIELDS_MAX = 100,
     HEAD_STEP = 1024,     /* first room for a header that comes in pieces */
@@ -389,83 +391,6 @@ static enum http_method method_of(const http_parser *library)
     }
 }
 
-/* --- the target ------------------------------------------------------------------------------------- */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* In place; returns what is wrong, or NULL. */
-static const char *percent_decode(char *text, size_t *length)
-{
-    size_t to = 0;
-    for (size_t from = 0; from < *length; from++) {
-        char c = text[from];
-        if (c == '%') {
-            int high = *length - from > 2 ? hex_digit(text[from + 1]) : -1;
-            int low = high >= 0 ? hex_digit(text[from + 2]) : -1;
-            if (low < 0)
-                return "bad percent-encoding in the path";
-            c = (char)(high * 16 + low);
-            if (!c)
-                return "%00 in the path";
-            from += 2;
-        }
-        text[to++] = c;
-    }
-    *length = to;
-    return NULL;
-}
-
-/* The bytes of "http://authority" before an absolute-form's path; 0 when it is not one; -1: with a bad
- * authority. */
-static ptrdiff_t authority_length(const char *target, size_t length)
-{
-    size_t scheme = length > 7 && strncasecmp(target, "http://", 7) == 0    ? 7
-                    : length > 8 && strncasecmp(target, "https://", 8) == 0 ? 8
-                                                                            : 0;
-    size_t end = scheme;
-    if (!scheme)
-        return 0;
-    while (end < length && target[end] != '/' && target[end] != '?')
-        if (target[end++] == '@')
-            return -1;
-    return end == scheme ? -1 : (ptrdiff_t)end;
-}
-
-/* target[0..length) and the byte after it are the header's, and may be written. Returns what is wrong, or
- * NULL. */
-static const char *read_target(struct http_message *message, char *target, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        if (target[i] <= 0x20 || target[i] == 0x7F || target[i] == '#') /* <: bytes over 0x7F too */
-            return "a byte in the target that has to be percent-encoded";
-    target[length] = '\0';
-    if (message->method == HTTP_M_OPTIONS && strcmp(target, "*") == 0) {
-        message->path = target;
-        message->path_length = 1;
-        return NULL;
-    }
-    ptrdiff_t before = authority_length(target, length);
-    if (before < 0 || (before == 0 && target[0] != '/'))
-        return "the target is neither a path nor a URL";
-    target += before;
-    char *mark = strchr(target, '?');
-    size_t path_length = mark ? (size_t)(mark - target) : length - (size_t)before;
-    const char *problem = percent_decode(target, &path_length);
-    if (problem)
-        return problem;
-    target[path_length] = '\0';
-    message->query = mark ? mark + 1 : "";
-    message->path = path_length ? target : "/";
-    message->path_length = path_length ? path_length : 1;
-    return NULL;
-}
-
 /* --- the fields that frame -------------------------------------------------------------------------- */
 
 struct framing {
@@ -616,7 +541,7 @@ static enum http1_event finish_head(struct http1_parser *parser, struct gw_err *
     message->method = method_of(&library);
     const char *problem = judge_request_line(&head);
     if (!problem)
-        problem = read_target(message, head.target, head.target_length);
+        problem = http_read_target(message, head.target, head.target_length);
     return problem ? invalid(err, problem) : judge_head(parser, &library, err);
 }
 
@@ -680,7 +605,7 @@ static enum http1_event feed_chunk_size(struct http1_parser *parser, const char 
                                         size_t *used, struct gw_err *err)
 {
     (void)length;
-    int digit = hex_digit(bytes[0]);
+    int digit = http_hex_digit(bytes[0]);
     *used = 1;
     if (digit >= 0 && parser->step < CHUNK_DIGITS_MAX) {
         parser->step++;
@@ -767,77 +692,4 @@ static enum http1_event feed_trailer(struct http1_parser *parser, const char *by
     if (ended)
         return finish_body(parser, err);
     return *used == room ? framing_too_large(parser, err) : HTTP1_MORE;
-}
-
-/* --- replies ---------------------------------------------------------------------------------------- */
-
-static const char *reason_phrase(int status)
-{
-    static const struct {
-        int status;
-        const char *phrase;
-    } phrases[] = {
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {207, "Multi-Status"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {417, "Expectation Failed"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {499, "Client Closed Request"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {502, "Bad Gateway"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-    };
-    for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
-        if (phrases[i].status == status)
-            return phrases[i].phrase;
-    return "";
-}
-
-static void write_number(struct buf *out, size_t number)
-{
-    char digits[24];
-    char *at = digits + sizeof digits;
-    do
-        *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    buf_append(out, at, (size_t)(digits + sizeof digits - at));
-}
-
-void http1_write_head(struct buf *out, const struct http_reply *reply, size_t body_length, bool keep_alive,
-                      const char *date)
-{
-    buf_text(out, "HTTP/1.1 ");
-    write_number(out, (size_t)reply->status);
-    buf_text(out, " ");
-    buf_text(out, reason_phrase(reply->status));
-    buf_text(out, "\r\nServer: xebec\r\nDate: ");
-    buf_text(out, date);
-    if (reply->content_type) {
-        buf_text(out, "\r\nContent-Type: ");
-        buf_text(out, reply->content_type);
-    }
-    if (reply->status != 204) { /* RFC 9110, section 8.6: must not be sent with it */
-        buf_text(out, "\r\nContent-Length: ");
-        write_number(out, body_length);
-    }
-    buf_text(out, keep_alive ? "\r\nConnection: keep-alive\r\n" : "\r\nConnection: close\r\n");
-    if (reply->headers)
-        buf_text(out, reply->headers);
-    buf_text(out, "\r\n");
 }
