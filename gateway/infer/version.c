@@ -423,11 +423,13 @@ static uint32_t version_limit(const struct version *version)
 
 /*
  * Whether a call could be sent now. The second call to a busy replica keeps it busy while the first one's
- * reply travels; to a replica as quick as the travelling it would only make two small calls of one.
+ * reply travels; to a replica as quick as the travelling it would only make two small calls of one. Who
+ * configures more than two says that the replica works on several at once.
  */
 static bool version_has_slot(const struct version *version)
 {
-    bool is_quick = version->call_us && version->call_us < QUICK_CALL_US;
+    bool is_quick =
+        version->call_us && version->call_us < QUICK_CALL_US && version->config->model->batching.calls <= 2;
     return is_quick ? pool_any_idle(version->pool) : pool_free_slots(version->pool) > 0;
 }
 

@@ -19,7 +19,7 @@ struct pool {
     bool any_ready;
     uint32_t slots;
     struct pool_call *calls[CALLS_MAX];
-    uint32_t n_calls, cancelled;
+    uint32_t n_calls, n_answered, cancelled;
 };
 
 static struct pool fake;
@@ -45,7 +45,7 @@ uint32_t pool_free_slots(const struct pool *pool)
 }
 bool pool_any_idle(const struct pool *pool)
 {
-    return pool->slots > 0;
+    return pool->n_calls == pool->n_answered;
 }
 uint32_t pool_max_rows(const struct pool *pool)
 {
@@ -82,6 +82,7 @@ static void answer(uint32_t i, int bad)
         result->row_errors = errors;
     }
     fake.slots++;
+    fake.n_answered++;
     call->done(call, result, NULL, 100);
 }
 
@@ -90,6 +91,7 @@ static void fail(uint32_t i, enum gw_status status, const char *what)
     struct gw_err err;
     gw_err_set(&err, status, "%s", what);
     fake.slots++;
+    fake.n_answered++;
     fake.calls[i]->done(fake.calls[i], NULL, &err, 100);
 }
 
@@ -200,6 +202,33 @@ Test(version, a_job_larger_than_a_batch_comes_home_when_its_last_rows_are_answer
     expect_all(&a, GW_OK);
     release(&a);
     close_version();
+}
+
+Test(version, a_quick_replica_gets_one_call_at_a_time_unless_it_works_on_several)
+{
+    struct asker a, b, c;
+    for (uint32_t calls = 2; calls <= 3; calls++) {
+        open_version(BATCHING_FIXED, 8, 100);
+        model.batching.calls = calls;
+        fake.slots = calls;
+        ask(&a, 1, 1000000);
+        loop_flush(loop);
+        answer(0, -1); /* within 100 us: quick */
+        loop_flush(loop);
+        ask(&b, 1, 1000000);
+        loop_flush(loop);
+        ask(&c, 1, 1000000);
+        loop_flush(loop);
+        cr_assert_eq(fake.n_calls, calls == 2 ? 2 : 3);
+        answer(1, -1);
+        loop_flush(loop);
+        cr_assert_eq(fake.n_calls, 3);
+        answer(2, -1);
+        loop_flush(loop);
+        expect_all(&c, GW_OK);
+        release(&a), release(&b), release(&c);
+        close_version();
+    }
 }
 
 Test(version, a_failed_call_fails_its_rows_with_its_words)
