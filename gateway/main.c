@@ -63,13 +63,13 @@ static struct config *load(const char *path)
 {
     struct config_problems problems = {0};
     struct config *config = config_load(path, &problems);
-    for (uint32_t i = 0; i < problems.count; i++) {
-        const struct config_problem *problem = &problems.list[i];
-        if (problem->line)
-            fprintf(stderr, "%s:%u:%u: %s\n", path, problem->line, problem->column, problem->what);
-        else
-            fprintf(stderr, "%s: %s\n", path, problem->what);
-    }
+    struct buf text = {0};
+    config_problems_print(&problems, path, &text);
+    if (text.failed)
+        fprintf(stderr, "xebec: out of memory for the problems of %s\n", path);
+    else if (text.length)
+        fwrite(text.bytes, 1, text.length, stderr);
+    buf_clear(&text);
     config_problems_clear(&problems);
     return config;
 }

@@ -8,12 +8,10 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "edge/endpoint.h"
 #include "edge/listener.h"
 #include "infer/request.h"
-#include "support/log.h"
 
 struct shard {
     struct gateway *gateway;

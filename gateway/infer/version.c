@@ -119,11 +119,6 @@ bool version_digest(const struct version *version, uint64_t digest[2])
     return pool_digest(version->pool, digest);
 }
 
-const struct config_version *version_config(const struct version *version)
-{
-    return version->config;
-}
-
 struct pool *version_pool(struct version *version)
 {
     return version->pool;

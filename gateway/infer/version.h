@@ -82,8 +82,6 @@ void version_recall(struct job *job, enum gw_status status);
 
 /* Any thread. */
 bool version_digest(const struct version *version, uint64_t digest[2]);
-const struct config_version *version_config(const struct version *version);
 struct pool *version_pool(struct version *version);
-uint32_t version_queued_rows(const struct version *version);
 
 #endif

@@ -192,6 +192,10 @@ class Bench:
                 values.append(side())
         return [statistics.median(values) for values in samples]
 
+    def rps_in_turns(self, script, *urls):
+        """Requests a second of each, over 32 connections."""
+        return self.in_turns(*(lambda url=url: self.wrk(url, script, 32)[0] for url in urls))
+
 
 def floats_body(n):
     return json.dumps({"input": [round(0.001 * ((i * 7919) % 1000), 3) for i in range(n)]})
@@ -216,7 +220,7 @@ def case_noop(bench):
     _, backend = bench.nginx()
     proxy, _ = bench.nginx(upstream_port=backend)
     gateway = Gateway(bench, "noop", 4, bench.noop(4), "policy: aimd", cache=False)
-    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0], lambda: bench.wrk(proxy, script, 32)[0])
+    ours, theirs = bench.rps_in_turns(script, gateway.url, proxy)
     gateway.stop()
     return [row("no-op replica, 4 floats, 32 connections", "nginx reverse proxy", "rps", ours, theirs, 1.5)]
 
@@ -225,7 +229,7 @@ def case_cached(bench):
     script = bench.script("cached", lua_body(floats_body(4)))
     plain, _ = bench.nginx()
     gateway = Gateway(bench, "cached", 4, bench.noop(4), "policy: aimd", cache=True)
-    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0], lambda: bench.wrk(plain, script, 32)[0])
+    ours, theirs = bench.rps_in_turns(script, gateway.url, plain)
     gateway.stop()
     return [row("cached row, 4 floats", "nginx return 200", "rps", ours, theirs, 0.8)]
 
@@ -234,7 +238,7 @@ def case_json784(bench):
     script = bench.script("json784", lua_body(floats_body(784)))
     plain, _ = bench.nginx()
     gateway = Gateway(bench, "json784", 784, bench.noop(784), "policy: aimd", cache=False)
-    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0], lambda: bench.wrk(plain, script, 32)[0])
+    ours, theirs = bench.rps_in_turns(script, gateway.url, plain)
     gateway.stop()
     return [row("784 floats as JSON, no-op replica", "nginx return 200", "rps", ours, theirs, 0.35)]
 
@@ -329,7 +333,7 @@ def case_all_miss(bench):
     script = bench.script("new", LUA_NEW_ROWS)
     on = Gateway(bench, "miss-on", 4, bench.noop(4), "policy: aimd", cache=True)
     off = Gateway(bench, "miss-off", 4, f"unix:{bench.folder}/noop-4.sock", "policy: aimd", cache=False)
-    ours, theirs = bench.in_turns(lambda: bench.wrk(on.url, script, 32)[0], lambda: bench.wrk(off.url, script, 32)[0])
+    ours, theirs = bench.rps_in_turns(script, on.url, off.url)
     on.stop()
     off.stop()
     return [row("cache on, every row new", "cache off", "rps", ours, theirs, 0.95)]
