@@ -12,6 +12,7 @@
 #include "edge/endpoint.h"
 #include "edge/listener.h"
 #include "infer/request.h"
+#include "support/resolve.h"
 
 struct shard {
     struct gateway *gateway;
@@ -32,6 +33,7 @@ struct gateway {
     struct config *config;
     struct metrics *metrics;
     struct cache *cache;
+    struct resolver *resolver;
     struct version **versions; /* by config_version.index; version i lives on shard i mod n */
     struct shard *shards;
     uint32_t n_shards;
@@ -103,7 +105,8 @@ static bool gateway_open(struct gateway *gateway, struct gw_err *err)
     const struct config *config = gateway->config;
     gw_err_set(err, GW_E_NO_MEMORY, "out of memory or file descriptors while starting");
     gateway->cache = cache_new(config->cache_bytes, gateway->metrics);
-    if (!gateway->cache)
+    gateway->resolver = resolver_new();
+    if (!gateway->cache || !gateway->resolver)
         return false;
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         if (!shard_open(&gateway->shards[i]))
@@ -270,6 +273,7 @@ static void gateway_free(struct gateway *gateway)
             rpc_client_free(shard->rpc);
         loop_free(shard->loop);
     }
+    resolver_free(gateway->resolver);
     cache_free(gateway->cache);
     config_unref(gateway->config);
     free(gateway->versions);
