@@ -1,4 +1,4 @@
-/* admin: four questions an operator asks, answered from snapshots that any thread may take. */
+/* admin: five questions an operator asks, answered from snapshots that any thread may take. */
 #include "admin.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@ struct admin {
     struct config_limits limits;
     struct replica_status *replicas; /* room for one version's */
     uint64_t started_us;
-    bool draining;
+    bool draining, opened; /* opened: every version has had a replica, or timeouts.start is over */
 };
 
 /* --- /health ---------------------------------------------------------------------------------------------
@@ -39,7 +39,8 @@ static int write_live(struct admin *admin, struct buf *out)
     return 200;
 }
 
-static int write_ready(struct admin *admin, struct buf *out)
+/* The versions without a replica, as JSON texts with commas between. */
+static struct buf name_waiting(struct admin *admin)
 {
     const struct config *config = gateway_config(admin->gateway);
     struct buf waiting = {0};
@@ -50,14 +51,39 @@ static int write_ready(struct admin *admin, struct buf *out)
         buf_text(&waiting, waiting.length ? "," : "");
         buf_json_text(&waiting, config->versions[i]->full_name, strlen(config->versions[i]->full_name));
     }
-    bool ready = !waiting.length && !admin->draining;
-    buf_printf(out, "{\"ready\":%s,\"draining\":%s,\"without_replica\":[", ready ? "true" : "false",
+    return waiting;
+}
+
+static int write_verdict(struct admin *admin, const char *verdict, bool well, struct buf *waiting,
+                         struct buf *out)
+{
+    well = well && !admin->draining;
+    buf_printf(out, "{\"%s\":%s,\"draining\":%s,\"without_replica\":[", verdict, well ? "true" : "false",
                admin->draining ? "true" : "false");
-    buf_append(out, waiting.bytes, waiting.length);
+    buf_append(out, waiting->bytes, waiting->length);
     buf_text(out, "]}\n");
-    out->failed = out->failed || waiting.failed;
-    buf_clear(&waiting);
-    return ready ? 200 : gw_status_http(GW_E_NO_REPLICA);
+    out->failed = out->failed || waiting->failed;
+    buf_clear(waiting);
+    return well ? 200 : gw_status_http(GW_E_NO_REPLICA);
+}
+
+static int write_ready(struct admin *admin, struct buf *out)
+{
+    struct buf waiting = name_waiting(admin);
+    return write_verdict(admin, "ready", !waiting.length, &waiting, out);
+}
+
+/*
+ * Whether clients are to be sent here. A gateway that has just started is spared until its replicas are
+ * there; after that a model that loses its replicas must not take the others' traffic away.
+ */
+static int write_serving(struct admin *admin, struct buf *out)
+{
+    struct buf waiting = name_waiting(admin);
+    bool all_there = !waiting.length && !waiting.failed;
+    uint64_t start_us = gateway_config(admin->gateway)->timeouts.start_us;
+    admin->opened = admin->opened || all_there || loop_now_us() - admin->started_us >= start_us;
+    return write_verdict(admin, "serving", admin->opened, &waiting, out);
 }
 
 /* --- /status ----------------------------------------------------------------------------------------------
@@ -182,6 +208,10 @@ static const struct page {
     {"/health/live", "application/json", "200 while the process answers", write_live},
     {"/health/ready", "application/json",
      "200 while every model version has a replica; else 503, naming those that have none", write_ready},
+    {"/health/serving", "application/json",
+     "200 while clients are to be sent here: from when it was ready, or timeouts.start was over, to its "
+     "drain",
+     write_serving},
     {"/status", "application/json", "models, versions, replicas, endpoints", write_status},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", "Prometheus metrics", write_metrics},
     {"/", "text/plain; charset=utf-8", "this list", write_index},
@@ -193,7 +223,7 @@ static int write_index(struct admin *admin, struct buf *out)
     (void)admin;
     buf_text(out, "xebec " XEBEC_VERSION ", for operators\n\n");
     for (int i = 0; i < PAGES; i++)
-        buf_printf(out, "  %-15s %s\n", pages[i].path, pages[i].about);
+        buf_printf(out, "  %-16s %s\n", pages[i].path, pages[i].about);
     return 200;
 }
 

@@ -1,6 +1,6 @@
 /*
- * admin: the operators' listener: /health/live, /health/ready, /status, /metrics. Runs on the main thread's
- * own loop, so that it answers whatever the shards are doing.
+ * admin: the operators' listener: /health/live, /health/ready, /health/serving, /status, /metrics. Runs on the
+ * main thread's own loop, so that it answers whatever the shards are doing.
  */
 #ifndef XEBEC_ADMIN_H
 #define XEBEC_ADMIN_H
@@ -11,7 +11,7 @@
 struct admin;
 struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct gw_err *err) GW_MUST_CHECK;
 uint16_t admin_port(const struct admin *admin);
-void admin_drain(struct admin *admin); /* ready answers 503 from now on */
+void admin_drain(struct admin *admin); /* ready and serving answer 503 from now on */
 void admin_free(struct admin *admin);
 
 #endif

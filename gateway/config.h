@@ -35,6 +35,7 @@ struct config_timeouts {     /* microseconds */
     uint64_t body_us;        /* timeouts.body: 30s; from there to the end of the body */
     uint64_t idle_us;        /* timeouts.idle: 75s; keep-alive */
     uint64_t write_us;       /* timeouts.write: 30s; a client that takes nothing of a reply for this long */
+    uint64_t start_us;       /* timeouts.start: 30s; how long a new gateway may wait for its replicas */
     uint64_t drain_us;       /* timeouts.drain: 10s; after SIGTERM */
 };
 

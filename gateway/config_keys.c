@@ -58,6 +58,8 @@ static const struct key keys[] = {
      .meaning = "how long a connection may wait for its next request"},
     {"timeouts.write", KEY_DURATION, "30s", BETWEEN("1ms", "24h"), FIELD(struct config, timeouts.write_us),
      .meaning = "how long a client may take nothing of its reply"},
+    {"timeouts.start", KEY_DURATION, "30s", BETWEEN("0s", "24h"), FIELD(struct config, timeouts.start_us),
+     .meaning = "how long a new gateway says that it is not serving yet, while a version has no replica"},
     {"timeouts.drain", KEY_DURATION, "10s", BETWEEN("0s", "24h"), FIELD(struct config, timeouts.drain_us),
      .meaning = "how long requests in flight may take to finish after SIGTERM"},
 

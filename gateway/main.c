@@ -14,6 +14,7 @@
 
 #include "admin.h"
 #include "config.h"
+#include "health.h"
 #include "shard.h"
 #include "support/log.h"
 #include "support/loop.h"
@@ -24,6 +25,7 @@ static const char usage[] = "xebec " XEBEC_VERSION ", a model-serving gateway\n"
                             "\n"
                             "  xebec serve --config FILE   serve predictions until SIGTERM or Ctrl-C\n"
                             "  xebec check --config FILE   report every problem of a configuration\n"
+                            "  xebec health [ADDRESS]      ask a running gateway whether it takes requests\n"
                             "  xebec version               print the version\n"
                             "\n"
                             "xebec COMMAND --help tells more.\n";
@@ -48,6 +50,15 @@ static const char check_help[] =
     "\n"
     "exit status: 0 no problem, 2 problems or wrong usage\n";
 
+static const char health_help[] =
+    "usage: xebec health [ADDRESS]\n"
+    "\n"
+    "Asks /health/serving of the gateway whose admin listener is at ADDRESS: host:port, [v6]:port or "
+    "unix:/path;\n"
+    "127.0.0.1:8081 unless it is given. Prints the answer, within two seconds.\n"
+    "\n"
+    "exit status: 0 it takes requests, 1 it does not, or cannot be asked, 2 wrong usage\n";
+
 static const char version_help[] = "usage: xebec version\n\nPrints the version.\n";
 
 enum { EXIT_USAGE = 2 };
@@ -57,6 +68,11 @@ static int fail_usage(const char *command, const char *what, const char *which)
     fprintf(stderr, "xebec%s%s: %s%s; try: xebec%s%s --help\n", command[0] ? " " : "", command, what, which,
             command[0] ? " " : "", command);
     return EXIT_USAGE;
+}
+
+static bool is_help(const char *word)
+{
+    return !strcmp(word, "--help") || !strcmp(word, "-h");
 }
 
 static struct config *load(const char *path)
@@ -97,6 +113,24 @@ static int check(const char *path)
            config->n_endpoints, config->n_endpoints == 1 ? "" : "s");
     config_unref(config);
     return EXIT_SUCCESS;
+}
+
+/* --- health ------------------------------------------------------------------------------------------------
+ */
+
+static int health(int argc, char **argv)
+{
+    if (argc > 2 && is_help(argv[2])) {
+        fputs(health_help, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc > 3 || (argc > 2 && argv[2][0] == '-'))
+        return fail_usage("health", "cannot make sense of ", argv[argc - 1]);
+    struct buf said = {0};
+    bool healthy = health_ask(argc > 2 ? argv[2] : "127.0.0.1:8081", &said);
+    fwrite(said.bytes, 1, said.length, stdout);
+    buf_clear(&said);
+    return healthy ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* --- serve: signals
@@ -248,11 +282,6 @@ static int serve(const char *path)
 /* --- argv
  * ------------------------------------------------------------------------------------------------------ */
 
-static bool is_help(const char *word)
-{
-    return !strcmp(word, "--help") || !strcmp(word, "-h");
-}
-
 /* The commands that take --config FILE; check takes --keys instead, too. */
 static int with_config(int argc, char **argv, const char *help, int (*run)(const char *path))
 {
@@ -281,6 +310,8 @@ int main(int argc, char **argv)
         return with_config(argc, argv, serve_help, serve);
     if (!strcmp(command, "check"))
         return with_config(argc, argv, check_help, check);
+    if (!strcmp(command, "health"))
+        return health(argc, argv);
     if (!strcmp(command, "version") || !strcmp(command, "--version")) {
         bool help = argc > 2 && is_help(argv[2]);
         fputs(help ? version_help : "xebec " XEBEC_VERSION "\n", stdout);

@@ -3,12 +3,13 @@ import datetime
 import json
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
-from xebec_testing.gateway import one_model, run_xebec
+from xebec_testing.gateway import BINARY, one_model, run_xebec
 from xebec_testing.http_client import encode_request
-from xebec_testing.patience import wait_until
+from xebec_testing.patience import PATIENCE, wait_until
 
 
 # --- the operators' listener ------------------------------------------------------------------------------------
@@ -22,6 +23,26 @@ def test_health(puppet, start_gateway):
     puppet.start()
     gateway.wait_ready()
     assert gateway.ask_admin("/health/ready").json() == {"ready": True, "draining": False, "without_replica": []}
+
+
+def test_serving_begins_when_every_version_has_had_a_replica_and_lasts(puppet, start_gateway):
+    puppet.kill()
+    gateway = start_gateway(one_model([puppet.unix]))
+    serving = gateway.ask_admin("/health/serving")
+    assert (serving.status, serving.json()) == (503, {"serving": False, "draining": False, "without_replica": ["m@v1"]})
+    puppet.start()
+    wait_until(lambda: gateway.ask_admin("/health/serving").status == 200, "serving")
+    puppet.kill()
+    wait_until(lambda: gateway.ask_admin("/health/ready").status == 503, "the replica's loss to be noticed")
+    serving = gateway.ask_admin("/health/serving")
+    assert (serving.status, serving.json()) == (200, {"serving": True, "draining": False, "without_replica": ["m@v1"]})
+
+
+def test_serving_does_not_wait_for_ever(puppet, start_gateway):
+    puppet.kill()
+    gateway = start_gateway(one_model([puppet.unix], timeouts={"start": "200ms"}))
+    wait_until(lambda: gateway.ask_admin("/health/serving").status == 200, "serving")
+    assert gateway.ask_admin("/health/ready").status == 503
 
 
 def test_status(puppet, gateway_for):
@@ -204,6 +225,74 @@ def test_idle_costs_nothing(puppet, gateway_for, shards):
     assert gateway.cpu_ticks() - before <= 3, "ticks of 10 ms in 3 s: more than 1 %"
 
 
+# --- xebec health ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("where", ["tcp", "tcp6", "unix"])
+def test_health_asks_the_admin_listener(puppet, start_gateway, tmp_path, where):
+    admin = {"tcp": "127.0.0.1:0", "tcp6": "[::1]:0", "unix": f"unix:{tmp_path}/admin.sock"}[where]
+    gateway = start_gateway(one_model([puppet.unix], admin=admin))
+    address = admin.replace(":0", f":{gateway.admin_port}") if where != "unix" else admin
+    wait_until(lambda: run_xebec("health", address).returncode == 0, lambda: run_xebec("health", address))
+    ended = run_xebec("health", address)
+    assert (ended.returncode, json.loads(ended.stdout)["serving"], ended.stderr) == (0, True, "")
+
+
+def test_health_of_a_gateway_that_waits_and_of_one_that_drains(puppet, start_gateway):
+    puppet.kill()
+    gateway = start_gateway(one_model([puppet.unix], timeouts={"drain": "1h"}))
+    address = f"127.0.0.1:{gateway.admin_port}"
+    ended = run_xebec("health", address)
+    assert (ended.returncode, json.loads(ended.stdout)["without_replica"]) == (1, ["m@v1"])
+    puppet.start()
+    gateway.wait_ready()
+    puppet.play(mode="stall")
+    with gateway.connect() as client:
+        client.send(encode_request("POST", "/e/predict", {"input": [1]}))
+        puppet.wait_calls(1)
+        gateway.terminate()
+        wait_until(lambda: gateway.events("draining"), "draining")
+        ended = run_xebec("health", address)
+        assert (ended.returncode, json.loads(ended.stdout)["draining"]) == (1, True)
+        puppet.release()
+        assert client.read_reply().status == 200
+        gateway.wait()
+
+
+def test_health_when_nobody_is_there():
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{reserved.getsockname()[1]}"
+        ended = run_xebec("health", address)
+    assert (ended.returncode, ended.stdout) == (1, f"no answer from {address}: Connection refused\n")
+
+
+@pytest.mark.parametrize("says, words", [
+    (b"", "Connection timed out"), (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer as the admin listener"),
+    (b"HTTP/1.1 200 OK\r\n", "does not answer as the admin listener"), (b"\0" * 9000, "does not answer as the admin"),
+])
+def test_health_of_a_listener_that_is_none(says, words):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        asking = subprocess.Popen([BINARY, "health", address], stdout=subprocess.PIPE, text=True)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.recv(1000)
+            if says:
+                accepted.sendall(says)
+                accepted.shutdown(socket.SHUT_WR)
+            started = time.monotonic()
+            said, _ = asking.communicate(timeout=PATIENCE)
+            assert asking.returncode == 1 and words in said
+            assert time.monotonic() - started < PATIENCE / 2
+
+
+@pytest.mark.parametrize("address", ["", "8081", ":8081", "[]:8081", "]:8081", "localhost:8081", "127.0.0.1:", "127.0.0.1:http",
+                                     "unix:", "unix:" + "x" * 200, "9" * 200 + ":1"])
+def test_health_of_what_is_no_address(address):
+    ended = run_xebec("health", address)
+    assert (ended.returncode, ended.stderr) == (1, "") and ended.stdout.startswith(f"{address} is no address")
+
+
 # --- the command line -----------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("listener", ["listen", "admin"])
@@ -254,14 +343,15 @@ def test_check_of_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("arguments, words", [
     (["--help"], "xebec COMMAND --help"), (["serve", "--help"], "usage: xebec serve --config FILE"),
     (["check", "--help"], "usage: xebec check --config FILE"), (["version", "--help"], "usage: xebec version"),
-    (["version"], "xebec 0."), (["check", "--keys"], "models.NAME.batching.policy\t"),
+    (["health", "--help"], "usage: xebec health [ADDRESS]"), (["version"], "xebec 0."), (["check", "--keys"], "models.NAME.batching.policy\t"),
 ])
 def test_help(arguments, words):
     ended = run_xebec(*arguments)
     assert ended.returncode == 0 and words in ended.stdout and ended.stderr == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["srve"], ["serve"], ["serve", "--config"], ["serve", "--konfig", "x"]])
+@pytest.mark.parametrize("arguments", [[], ["srve"], ["serve"], ["serve", "--config"], ["serve", "--konfig", "x"],
+                                       ["health", "a", "b"], ["health", "--admin"]])
 def test_wrong_usage(arguments):
     ended = run_xebec(*arguments)
     assert ended.returncode == 2 and ended.stdout == "" and "xebec" in ended.stderr
