@@ -1,16 +1,20 @@
 #!/bin/bash
-# Debian 12 packages: `run` to build and serve (deploy/quickstart.sh), `test` on top of that for tests/run.sh.
+# Debian 12 packages: `build` for the gateway alone (Dockerfile), `run` to build and serve (deploy/quickstart.sh),
+# `test` on top of that for tests/run.sh.
 #
-#   deploy/packages.sh run        installs what is missing of `run`
-#   deploy/packages.sh test       of both
+#   deploy/packages.sh build      installs what is missing of `build`
+#   deploy/packages.sh run        of `build` and `run`
+#   deploy/packages.sh test       of all three
 #   deploy/packages.sh --list G   prints group G's packages instead
 set -euo pipefail
 
-run=(
-    # the gateway: compilers, then the libraries of CMakeLists.txt
+build=(
+    # compilers, then the libraries of CMakeLists.txt
     cmake ninja-build gcc g++ pkg-config
     libevent-dev libgrpc-dev libhttp-parser-dev libprotobuf-c-dev libsimdjson-dev libsodium-dev libyaml-dev
     protobuf-c-compiler
+)
+run=(
     # the models
     python3 python3-grpcio python3-joblib python3-numpy python3-protobuf python3-sklearn python3-threadpoolctl
     protobuf-compiler
@@ -26,9 +30,10 @@ test=(
 
 packages_of() {
     case $1 in
-        run) printf '%s\n' "${run[@]}" ;;
-        test) printf '%s\n' "${run[@]}" "${test[@]}" ;;
-        *) echo "packages.sh: no group '$1': run or test" >&2; exit 2 ;;
+        build) printf '%s\n' "${build[@]}" ;;
+        run) printf '%s\n' "${build[@]}" "${run[@]}" ;;
+        test) printf '%s\n' "${build[@]}" "${run[@]}" "${test[@]}" ;;
+        *) echo "packages.sh: no group '$1': build, run or test" >&2; exit 2 ;;
     esac
 }
 
