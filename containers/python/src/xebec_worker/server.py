@@ -30,15 +30,15 @@ SERVICE = "xebec.worker.v1.Worker"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 
 
-def serve(predictor, /, *, model, version, inputs, outputs, listen, digest="", files=(), max_rows=0, metadata=None,
-          isolate=True, threads=1):
+def serve(predictor, /, *, inputs, outputs, model=None, version=None, listen=None, digest="", files=(), max_rows=0,
+          metadata=None, isolate=True, threads=1):
     """Serves a model until SIGTERM or SIGINT, then finishes the calls in flight and returns. Main thread only.
 
     predictor  a function, an object with predict(), or a class of such: takes numpy arrays by input name, returns a
                dict of arrays by output name (or the array itself where one output is declared).
-    model, version   names, as the gateway's configuration has them: digits, linear
+    model, version   names, as the gateway's configuration has them: digits, linear. Default: $XEBEC_NAME, $XEBEC_VERSION
     inputs, outputs  {name: Tensor(datatype, shape)}
-    listen     "0.0.0.0:9000", "[::]:9000" or "unix:/path"
+    listen     "0.0.0.0:9000", "[::]:9000" or "unix:/path". Default: $XEBEC_LISTEN, else 0.0.0.0:9000
     files      the model's files: their SHA-256 is its digest. Equal digests answer equally: caches rely on it
     digest     instead of files
     max_rows   the largest batch that the model takes; 0: any
@@ -47,6 +47,8 @@ def serve(predictor, /, *, model, version, inputs, outputs, listen, digest="", f
                model whose rows are not independent: then all of the batch's rows fail
     threads    calls of the model at the same time
     """
+    model, version = model or _from_environment("XEBEC_NAME"), version or _from_environment("XEBEC_VERSION")
+    listen = listen or os.environ.get("XEBEC_LISTEN") or "0.0.0.0:9000"
     name = f"{model}@{version}"
     description = pb.DescribeResponse(
         model=model, version=version, digest=digest or digest_of(files), max_rows=max_rows, metadata=metadata or {},
@@ -64,6 +66,12 @@ def serve(predictor, /, *, model, version, inputs, outputs, listen, digest="", f
         log.write("warn", "drain_cut", model=name, seconds=DRAIN_SECONDS)
         os._exit(0)  # a model that does not come back would hold the interpreter's exit up for ever
     log.write("info", "stopped", model=name)
+
+
+def _from_environment(variable):
+    if not os.environ.get(variable):
+        raise SystemExit(f"xebec_worker: what is it called? Give serve() its model= and version=, or set {variable}")
+    return os.environ[variable]
 
 
 def digest_of(files):
