@@ -1,6 +1,6 @@
 /*
  * metrics: families hold series (a set of labels), series hold instances (one writer each).
- * The lock guards the lists, which only grow; values are read without it.
+ * The lock guards the lists, which only grow, and who has an instance; values are read without it.
  */
 #include "support/metrics.h"
 
@@ -36,6 +36,8 @@ struct histogram {
 
 struct instance {
     struct instance *next;
+    bool idle; /* given back: nobody writes it */
+    bool is_gauge;
     _Alignas(64) union { /* a cache line of its own: each has another writer */
         struct metric metric;
         struct histogram histogram;
@@ -111,20 +113,7 @@ static void write_labels(struct buf *out, const char *const *labels)
     buf_append(out, "", 1);
 }
 
-static bool series_adopt(struct metrics *metrics, enum metric_id id, const char *labels,
-                         struct instance *instance)
-{
-    pthread_mutex_lock(&metrics->lock);
-    struct series *series = series_find(metrics, id, labels);
-    if (series) {
-        instance->next = series->instances;
-        series->instances = instance;
-    }
-    pthread_mutex_unlock(&metrics->lock);
-    return series != NULL;
-}
-
-static struct instance *instance_new(struct metrics *metrics, enum metric_id id, const char *const *labels)
+static struct instance *instance_new(enum metric_id id)
 {
     bool is_histogram = families[id].type == SECONDS || families[id].type == ROWS;
     size_t bytes = is_histogram ? sizeof(struct instance)
@@ -133,11 +122,36 @@ static struct instance *instance_new(struct metrics *metrics, enum metric_id id,
     if (!instance)
         return NULL;
     memset(instance, 0, bytes);
+    instance->is_gauge = families[id].type == GAUGE;
+    return instance;
+}
+
+/* One that was given back, or a new one. Called with the lock held. */
+static struct instance *series_lend(struct series *series, enum metric_id id)
+{
+    for (struct instance *instance = series->instances; instance; instance = instance->next)
+        if (instance->idle) {
+            instance->idle = false;
+            return instance;
+        }
+    struct instance *instance = instance_new(id);
+    if (instance) {
+        instance->next = series->instances;
+        series->instances = instance;
+    }
+    return instance;
+}
+
+static struct instance *instance_get(struct metrics *metrics, enum metric_id id, const char *const *labels)
+{
+    struct instance *instance = NULL;
     struct buf text = {0};
     write_labels(&text, labels);
-    if (text.failed || !series_adopt(metrics, id, text.bytes, instance)) {
-        free(instance);
-        instance = NULL;
+    if (!text.failed) {
+        pthread_mutex_lock(&metrics->lock);
+        struct series *series = series_find(metrics, id, text.bytes);
+        instance = series ? series_lend(series, id) : NULL;
+        pthread_mutex_unlock(&metrics->lock);
     }
     buf_clear(&text);
     return instance;
@@ -145,14 +159,26 @@ static struct instance *instance_new(struct metrics *metrics, enum metric_id id,
 
 struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *const *labels)
 {
-    struct instance *instance = instance_new(metrics, id, labels);
+    struct instance *instance = instance_get(metrics, id, labels);
     return instance ? &instance->metric : NULL;
 }
 
 struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *const *labels)
 {
-    struct instance *instance = instance_new(metrics, id, labels);
+    struct instance *instance = instance_get(metrics, id, labels);
     return instance ? &instance->histogram : NULL;
+}
+
+void metrics_release(struct metrics *metrics, void *of)
+{
+    if (!of)
+        return;
+    struct instance *instance = (struct instance *)((char *)of - offsetof(struct instance, metric));
+    pthread_mutex_lock(&metrics->lock);
+    if (instance->is_gauge)
+        metric_set(&instance->metric, 0);
+    instance->idle = true;
+    pthread_mutex_unlock(&metrics->lock);
 }
 
 /* --- histograms ----------------------------------------------------------------------------------- */

@@ -4,7 +4,8 @@
  * A family is a row of METRICS_TABLE. Code asks once, at set-up, for a series of a family with its
  * labels and keeps the pointer; each asker gets an instance of its own (so that a shard writes without
  * sharing a cache line), and instances with equal labels are summed when rendered.
- * One thread writes an instance, any thread may render.
+ * One thread writes an instance, any thread may render. An instance given back keeps what it counted, and goes to the
+ * next who asks for its labels: so series only grow, however often their writers come and go.
  */
 #ifndef XEBEC_SUPPORT_METRICS_H
 #define XEBEC_SUPPORT_METRICS_H
@@ -83,11 +84,17 @@ void metrics_free(struct metrics *metrics); /* frees every instance too */
 #define METRIC_LABELS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /*
- * A new instance of the series with these labels; values may be any text. Any thread. NULL: out of memory. Owned by the
- * registry until metrics_free().
+ * An instance of the series with these labels, the caller's to write; values may be any text. Any thread. NULL: out of
+ * memory. Owned by the registry; given back by metrics_release(), or never.
  */
 struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *const *labels) GW_MUST_CHECK;
 struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *const *labels) GW_MUST_CHECK;
+
+/*
+ * The writer is done with it: `instance` is what metrics_series() or metrics_histogram() returned; NULL is harmless. Counts
+ * stay, a gauge goes to zero. Any thread.
+ */
+void metrics_release(struct metrics *metrics, void *instance);
 
 /* Prometheus text format 0.0.4: HELP, TYPE, and every series, families in table order. */
 void metrics_render(struct metrics *metrics, struct buf *out);

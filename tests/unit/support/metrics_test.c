@@ -153,6 +153,32 @@ Test(metrics, sums_instances_with_equal_labels)
     cr_assert_eq(value_of(page, "xebec_cache_hits_total", ""), 9);
 }
 
+Test(metrics, what_is_given_back_goes_on_counting_in_the_next_hands)
+{
+    struct metric *first = metrics_series(metrics, METRIC_ROWS, METRIC_LABELS("version", "a"));
+    struct metric *gauge = metrics_series(metrics, METRIC_QUEUE_ROWS, METRIC_LABELS("version", "a"));
+    struct histogram *seconds =
+        metrics_histogram(metrics, METRIC_REQUEST_SECONDS, METRIC_LABELS("endpoint", "e"));
+    metric_add(first, 3);
+    metric_set(gauge, 7);
+    histogram_observe(seconds, 10);
+    metrics_release(metrics, first);
+    metrics_release(metrics, gauge);
+    metrics_release(metrics, seconds);
+    metrics_release(metrics, NULL);
+    const struct page *page = read_page();
+    cr_expect_eq(value_of(page, "xebec_rows_total", "version=\"a\""), 3);
+    cr_expect_eq(value_of(page, "xebec_queue_rows", "version=\"a\""), 0, "nobody is there to queue");
+    struct metric *next = metrics_series(metrics, METRIC_ROWS, METRIC_LABELS("version", "a"));
+    struct metric *other = metrics_series(metrics, METRIC_ROWS, METRIC_LABELS("version", "a"));
+    cr_assert_eq(next, first, "it was free");
+    cr_assert_neq(other, first, "it is taken");
+    cr_expect_eq(metrics_histogram(metrics, METRIC_REQUEST_SECONDS, METRIC_LABELS("endpoint", "e")), seconds);
+    metric_add(next, 4);
+    metric_add(other, 10);
+    cr_expect_eq(value_of(read_page(), "xebec_rows_total", "version=\"a\""), 17);
+}
+
 Test(metrics, gauges_fall_and_read_as_signed_over_all_instances)
 {
     struct metric *here = metrics_series(metrics, METRIC_CONNECTIONS, NULL);
