@@ -204,6 +204,7 @@ static bool begin_exchange(struct conn *conn)
     held->deferred.free_fn = free_exchange;
     conn->edge->refs++;
     conn->exchange = held;
+    held->exchange.client = conn->client;
     http1_begin(conn->parser, &held->exchange.message, &held->exchange.arena);
     return true;
 }

@@ -32,7 +32,9 @@ struct conn;
  * hold a reference: handlers may give exchanges back after the listener is gone.
  */
 struct edge {
-    struct edge_setup setup;
+    struct edge_setup setup;     /* its limits and timeouts are these: */
+    struct config_limits config_limits;
+    struct config_timeouts config_timeouts;
     uint32_t refs;
     bool draining;               /* every reply is its connection's last */
     struct conn *conns;          /* all that are not freed */

@@ -47,6 +47,7 @@ bool http_message_is(const struct http_message *message, const char *media_type,
 struct exchange {
     struct http_message message;
     struct arena arena;        /* bounded by what is left of limits.held; the handler may use it too */
+    const char *client;        /* its address, "10.0.0.7", "::1" or "unix"; while the handler is first called */
     uint64_t received_us;      /* when its first byte was read, CLOCK_MONOTONIC; a pipelined one's: when its turn came */
     /*
      * Set by the handler if it wants to know: the client has gone. Called at most once, not after exchange_reply().

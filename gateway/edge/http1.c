@@ -55,7 +55,8 @@ struct lines {
 };
 
 struct http1_parser {
-    const struct http1_limits *limits;
+    const struct http1_limits *given;
+    struct http1_limits limits; /* what was given when this message began */
     struct http_message *message;
     struct arena *arena;
     enum http1_state state;
@@ -73,7 +74,7 @@ struct http1_parser *http1_new(const struct http1_limits *limits)
 {
     struct http1_parser *parser = calloc(1, sizeof *parser);
     if (parser) {
-        parser->limits = limits;
+        parser->given = limits;
         parser->state = HTTP1_DONE;
     }
     return parser;
@@ -86,7 +87,8 @@ void http1_free(struct http1_parser *parser)
 
 void http1_begin(struct http1_parser *parser, struct http_message *message, struct arena *arena)
 {
-    *parser = (struct http1_parser){.limits = parser->limits, .message = message, .arena = arena};
+    *parser = (struct http1_parser){
+        .given = parser->given, .limits = *parser->given, .message = message, .arena = arena};
     *message = (struct http_message){.method = HTTP_M_OTHER, .query = ""};
 }
 
@@ -221,7 +223,7 @@ static bool keep_head(struct http1_parser *parser, const char *bytes, size_t len
 
 static enum http1_event head_too_large(const struct http1_parser *parser, struct gw_err *err)
 {
-    size_t limit = parser->limits->header_bytes;
+    size_t limit = parser->limits.header_bytes;
     if (parser->lines.count == 0)
         gw_err_set(err, GW_E_URI_TOO_LONG, "the request line is longer than %zu bytes", limit);
     else
@@ -234,7 +236,7 @@ static enum http1_event finish_head(struct http1_parser *parser, struct gw_err *
 static enum http1_event feed_head(struct http1_parser *parser, const char *bytes, size_t length, size_t *used,
                                   struct gw_err *err)
 {
-    size_t room = parser->limits->header_bytes - parser->head_length;
+    size_t room = parser->limits.header_bytes - parser->head_length;
     bool ended = false;
     const char *problem = judge_lines(&parser->lines, bytes, length < room ? length : room, used, &ended);
     if (problem)
@@ -475,7 +477,7 @@ static size_t announced_length(const struct http_header *field)
 
 static enum http1_event body_too_large(const struct http1_parser *parser, struct gw_err *err)
 {
-    gw_err_set(err, GW_E_TOO_LARGE, "the body is larger than %zu bytes", parser->limits->body_bytes);
+    gw_err_set(err, GW_E_TOO_LARGE, "the body is larger than %zu bytes", parser->limits.body_bytes);
     return HTTP1_ERROR;
 }
 
@@ -490,7 +492,7 @@ static enum http1_event begin_body(struct http1_parser *parser, const struct fra
         return HTTP1_HEADERS;
     }
     size_t length = framing->length ? announced_length(framing->length) : 0;
-    if (length > parser->limits->body_bytes)
+    if (length > parser->limits.body_bytes)
         return body_too_large(parser, err);
     if (!length) {
         parser->expects_continue = false;
@@ -614,7 +616,7 @@ static enum http1_event feed_chunk_size(struct http1_parser *parser, const char 
     }
     if (!parser->step || (bytes[0] != '\r' && bytes[0] != ';'))
         return invalid(err, "a chunk's size is not hexadecimal digits");
-    if (parser->body_left > parser->limits->body_bytes - parser->message->body_length)
+    if (parser->body_left > parser->limits.body_bytes - parser->message->body_length)
         return body_too_large(parser, err);
     parser->state = bytes[0] == ';' ? HTTP1_CHUNK_EXTENSION : HTTP1_CHUNK_SIZE_LF;
     return HTTP1_MORE;
@@ -624,7 +626,7 @@ static enum http1_event feed_chunk_size(struct http1_parser *parser, const char 
 static enum http1_event framing_too_large(const struct http1_parser *parser, struct gw_err *err)
 {
     gw_err_set(err, GW_E_HEADER_LARGE, "chunk extensions and trailers are larger than %zu bytes",
-               parser->limits->header_bytes);
+               parser->limits.header_bytes);
     return HTTP1_ERROR;
 }
 
@@ -638,7 +640,7 @@ static enum http1_event feed_chunk_extension(struct http1_parser *parser, const 
         parser->state = HTTP1_CHUNK_SIZE_LF;
     else if ((c < 0x20 && c != '\t') || c == 0x7F)
         return invalid(err, "a control character in a chunk's extension");
-    else if (++parser->framing_bytes > parser->limits->header_bytes)
+    else if (++parser->framing_bytes > parser->limits.header_bytes)
         return framing_too_large(parser, err);
     return HTTP1_MORE;
 }
@@ -659,7 +661,7 @@ static enum http1_event feed_chunk_size_lf(struct http1_parser *parser, const ch
 static enum http1_event feed_chunk_data(struct http1_parser *parser, const char *bytes, size_t length,
                                         size_t *used, struct gw_err *err)
 {
-    if (!keep_body(parser, bytes, length, parser->limits->body_bytes, used))
+    if (!keep_body(parser, bytes, length, parser->limits.body_bytes, used))
         return no_memory(err);
     if (!parser->body_left)
         parser->state = HTTP1_CHUNK_END;
@@ -683,7 +685,7 @@ static enum http1_event feed_chunk_end(struct http1_parser *parser, const char *
 static enum http1_event feed_trailer(struct http1_parser *parser, const char *bytes, size_t length,
                                      size_t *used, struct gw_err *err)
 {
-    size_t room = parser->limits->header_bytes - parser->framing_bytes;
+    size_t room = parser->limits.header_bytes - parser->framing_bytes;
     bool ended = false;
     const char *problem = judge_lines(&parser->lines, bytes, length < room ? length : room, used, &ended);
     parser->framing_bytes += *used;

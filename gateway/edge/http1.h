@@ -35,7 +35,10 @@ enum http1_event {
 
 struct http1_parser;
 
-/* One a connection, lasting; holds little while idle. NULL: out of memory. limits borrowed. */
+/*
+ * One a connection, lasting; holds little while idle. NULL: out of memory. limits: borrowed, and read when a message begins:
+ * they may change between messages.
+ */
 struct http1_parser *http1_new(const struct http1_limits *limits) GW_MUST_CHECK;
 void http1_free(struct http1_parser *parser);
 

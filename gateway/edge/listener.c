@@ -120,6 +120,21 @@ static int bind_unix(const struct config_address *address, struct gw_err *err)
 
 /* --- what connections share ------------------------------------------------------------------------- */
 
+static void edge_limit(struct edge *edge, const struct config_limits *limits,
+                       const struct config_timeouts *timeouts)
+{
+    edge->config_limits = *limits;
+    edge->config_timeouts = *timeouts;
+    edge->limits =
+        (struct http1_limits){.header_bytes = limits->header_bytes, .body_bytes = limits->body_bytes};
+}
+
+void listener_set_limits(struct listener *listener, const struct config_limits *limits,
+                         const struct config_timeouts *timeouts)
+{
+    edge_limit(listener->edge, limits, timeouts);
+}
+
 static struct edge *edge_new(const struct edge_setup *setup)
 {
     struct edge *edge = calloc(1, sizeof *edge);
@@ -127,8 +142,9 @@ static struct edge *edge_new(const struct edge_setup *setup)
         return NULL;
     edge->setup = *setup;
     edge->refs = 1;
-    edge->limits = (struct http1_limits){.header_bytes = setup->limits->header_bytes,
-                                         .body_bytes = setup->limits->body_bytes};
+    edge->setup.limits = &edge->config_limits;
+    edge->setup.timeouts = &edge->config_timeouts;
+    edge_limit(edge, setup->limits, setup->timeouts);
     const char *const *labels = METRIC_LABELS("listener", setup->name);
     edge->connections = metrics_series(setup->metrics, METRIC_CONNECTIONS, labels);
     edge->connections_total = metrics_series(setup->metrics, METRIC_CONNECTIONS_TOTAL, labels);

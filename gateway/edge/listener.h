@@ -21,8 +21,8 @@ struct edge_setup {
     const char *name;                       /* "clients", "admin": the label of its metrics */
     const struct config_address *address;
     bool join; /* another listener of this process has the address: share it. Else it must be free */
-    const struct config_limits *limits;     /* connections and held_bytes: this listener's share, already divided */
-    const struct config_timeouts *timeouts;
+    const struct config_limits *limits;     /* connections and held_bytes: this listener's share, already divided; copied */
+    const struct config_timeouts *timeouts; /* copied */
     int access_log_fd;                      /* -1: no access log */
     /* Every complete request. Must end in exchange_reply() or exchange_abandon(), now or later. */
     void (*handle)(void *owner, struct exchange *exchange);
@@ -38,6 +38,9 @@ struct edge_setup {
 struct listener *listener_new(const struct edge_setup *setup, struct gw_err *err) GW_MUST_CHECK;
 /* Port 0 in the configuration: the one the system chose. */
 uint16_t listener_port(const struct listener *listener);
+/* Others from now on: for messages not yet begun, and waits not yet started. The loop's thread. */
+void listener_set_limits(struct listener *listener, const struct config_limits *limits,
+                         const struct config_timeouts *timeouts);
 /* Stops accepting; idle connections close, busy ones after their reply ("Connection: close"). */
 void listener_drain(struct listener *listener);
 uint32_t listener_connections(const struct listener *listener);
