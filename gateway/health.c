@@ -123,7 +123,7 @@ bool health_ask(const char *address, struct buf *said)
 {
     struct asking asking = {.fd = -1, .until_us = loop_now_us() + ANSWER_US};
     struct sockaddr_storage to = {0};
-    socklen_t length;
+    socklen_t length = 0;
     bool healthy = false;
     if (strncmp(address, "unix:", 5) == 0 ? !parse_unix(address + 5, &to, &length)
                                           : !parse_tcp(address, &to, &length))
