@@ -1,17 +1,27 @@
-/* admin: five questions an operator asks, answered from snapshots that any thread may take. */
+/*
+ * admin: what an operator asks, answered from snapshots that any thread may take; and what an operator
+ * changes, by those who do the changing.
+ */
 #include "admin.h"
 
+#include <fcntl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #include "edge/listener.h"
 #include "replica/pool.h"
 #include "support/log.h"
 
+static void admin_reply(struct exchange *exchange, struct http_reply *reply);
+
 enum { REPLICAS_SHOWN = 256, ADMIN_CONNECTIONS = 256 };
 
 struct admin {
     struct gateway *gateway;
+    struct reload *reload;
     struct listener *listener;
     struct config_limits limits;
     struct replica_status *replicas; /* room for one version's */
@@ -199,6 +209,65 @@ static int write_metrics(struct admin *admin, struct buf *out)
     return 200;
 }
 
+/* --- /reload ----------------------------------------------------------------------------------------------
+ */
+
+/* In the exchange's arena. */
+struct admin_reload {
+    struct reload_ask ask;
+    struct admin *admin;
+    struct exchange *exchange;
+};
+
+static void write_problems(struct buf *out, const struct config_problems *problems)
+{
+    buf_text(out, "\"problems\":[");
+    for (uint32_t i = 0; problems && i < problems->count; i++) {
+        const struct config_problem *problem = &problems->list[i];
+        buf_printf(out, "%s{\"line\":%u,\"column\":%u,", i ? "," : "", problem->line, problem->column);
+        write_key_text(out, "what", problem->what);
+        buf_text(out, "}");
+    }
+    buf_text(out, "]");
+}
+
+static void reload_answered(struct reload_ask *ask, const struct reload_answer *answer)
+{
+    struct admin_reload *ours = container_of(ask, struct admin_reload, ask);
+    struct http_reply reply = {.status = gw_status_http(answer->err.status),
+                               .content_type = "application/json"};
+    bool reloaded = answer->err.status == GW_OK;
+    buf_printf(&reply.body, "{\"reloaded\":%s,", reloaded ? "true" : "false");
+    if (reloaded) {
+        struct buf waiting = name_waiting(ours->admin);
+        buf_text(&reply.body, "\"without_replica\":[");
+        buf_append(&reply.body, waiting.bytes, waiting.length);
+        buf_text(&reply.body, "]}\n");
+        buf_clear(&waiting);
+    } else {
+        write_key_text(&reply.body, "error", answer->err.what);
+        buf_printf(&reply.body, ",\"cause\":\"%s\",", gw_status_cause(answer->err.status));
+        write_problems(&reply.body, answer->problems);
+        buf_text(&reply.body, "}\n");
+    }
+    admin_reply(ours->exchange, &reply);
+}
+
+static void act_reload(struct admin *admin, struct exchange *exchange)
+{
+    struct admin_reload *ours = arena_zalloc(&exchange->arena, sizeof *ours);
+    if (!ours) {
+        exchange_abandon(exchange);
+        return;
+    }
+    *ours = (struct admin_reload){
+        .ask = {.who = exchange->client, .done = reload_answered}, .admin = admin, .exchange = exchange};
+    reload_ask(admin->reload, &ours->ask);
+}
+
+/* --- the list of it all ------------------------------------------------------------------------------------
+ */
+
 static int write_index(struct admin *admin, struct buf *out);
 
 static const struct page {
@@ -218,12 +287,22 @@ static const struct page {
 };
 enum { PAGES = sizeof pages / sizeof pages[0] };
 
+static const struct action {
+    const char *path, *about;
+    void (*act)(struct admin *admin, struct exchange *exchange); /* replies, now or later */
+} actions[] = {
+    {"/reload", "POST: read the configuration file again and go by it", act_reload},
+};
+enum { ACTIONS = sizeof actions / sizeof actions[0] };
+
 static int write_index(struct admin *admin, struct buf *out)
 {
     (void)admin;
     buf_text(out, "xebec " XEBEC_VERSION ", for operators\n\n");
     for (int i = 0; i < PAGES; i++)
         buf_printf(out, "  %-16s %s\n", pages[i].path, pages[i].about);
+    for (int i = 0; i < ACTIONS; i++)
+        buf_printf(out, "  %-16s %s\n", actions[i].path, actions[i].about);
     return 200;
 }
 
@@ -236,29 +315,118 @@ static void admin_error(struct http_reply *reply, enum gw_status status, const c
     buf_printf(&reply->body, ",\"cause\":\"%s\"}\n", gw_status_cause(status));
 }
 
-static void admin_handle(void *owner, struct exchange *exchange)
+/* --- who may change something ------------------------------------------------------------------------------
+ */
+
+enum { TOKEN_BYTES_MAX = 4096 };
+
+/* The first line of the file. -1: it cannot be read, or is empty. */
+static ssize_t read_token(const char *path, char token[TOKEN_BYTES_MAX])
 {
-    struct admin *admin = owner;
-    struct http_reply reply = {0};
-    const struct page *page = NULL;
-    for (int i = 0; i < PAGES; i++)
-        if (!strcmp(exchange->message.path, pages[i].path))
-            page = &pages[i];
-    if (!page) {
-        admin_error(&reply, GW_E_NOT_FOUND, "no such page; GET / lists them");
-    } else if (exchange->message.method != HTTP_M_GET && exchange->message.method != HTTP_M_HEAD) {
-        admin_error(&reply, GW_E_METHOD, "this page is read with GET");
-        reply.headers = "Allow: GET, HEAD\r\n";
-    } else {
-        reply.content_type = page->content_type;
-        reply.status = page->write(admin, &reply.body);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, token, TOKEN_BYTES_MAX - 1);
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return -1;
+    token[n] = '\0';
+    n = (ssize_t)strcspn(token, "\r\n");
+    return n ? n : -1;
+}
+
+static bool bears_token(const struct http_message *message, const char *token, size_t length)
+{
+    const struct http_header *header = http_message_header(message, "authorization");
+    return header && header->value_length == strlen("Bearer ") + length &&
+           strncasecmp(header->value, "Bearer ", strlen("Bearer ")) == 0 &&
+           sodium_memcmp(header->value + strlen("Bearer "), token, length) == 0;
+}
+
+static bool is_here(const char *client)
+{
+    return !strncmp(client, "127.", 4) || !strncmp(client, "::ffff:127.", 11) || !strcmp(client, "::1") ||
+           !strcmp(client, "unix");
+}
+
+/* Without a token, this machine alone; and no web page, which a browser here would let ask on its behalf. */
+static enum gw_status admin_permits(struct admin *admin, const struct exchange *exchange, struct gw_err *err)
+{
+    const char *path = gateway_config(admin->gateway)->admin_token_file;
+    char token[TOKEN_BYTES_MAX];
+    if (!path) {
+        if (is_here(exchange->client) && !http_message_header(&exchange->message, "origin"))
+            return GW_OK;
+        return gw_err_set(err, GW_E_UNAUTHENTICATED,
+                          "changes from elsewhere need admin_token_file in the configuration");
     }
-    if (reply.body.failed) {
-        buf_clear(&reply.body);
+    ssize_t length = read_token(path, token);
+    bool permitted = length > 0 && bears_token(&exchange->message, token, (size_t)length);
+    sodium_memzero(token, sizeof token);
+    if (permitted)
+        return GW_OK;
+    return length > 0
+               ? gw_err_set(err, GW_E_UNAUTHENTICATED, "send Authorization: Bearer and the admin token")
+               : gw_err_set(err, GW_E_UNAUTHENTICATED, "%s has no token", path);
+}
+
+/* --- the path ----------------------------------------------------------------------------------------------
+ */
+
+static void admin_reply(struct exchange *exchange, struct http_reply *reply)
+{
+    if (reply->body.failed) {
+        buf_clear(&reply->body);
         exchange_abandon(exchange);
         return;
     }
-    exchange_reply(exchange, &reply);
+    exchange_reply(exchange, reply);
+}
+
+static void reply_error(struct exchange *exchange, enum gw_status status, const char *headers,
+                        const char *what)
+{
+    struct http_reply reply = {.headers = headers};
+    admin_error(&reply, status, what);
+    admin_reply(exchange, &reply);
+}
+
+static void show(struct admin *admin, struct exchange *exchange, const struct page *page)
+{
+    struct http_reply reply = {.content_type = page->content_type};
+    if (exchange->message.method != HTTP_M_GET && exchange->message.method != HTTP_M_HEAD) {
+        reply_error(exchange, GW_E_METHOD, "Allow: GET, HEAD\r\n", "this page is read with GET");
+        return;
+    }
+    reply.status = page->write(admin, &reply.body);
+    admin_reply(exchange, &reply);
+}
+
+static void act(struct admin *admin, struct exchange *exchange, const struct action *action)
+{
+    struct gw_err err;
+    if (exchange->message.method != HTTP_M_POST)
+        reply_error(exchange, GW_E_METHOD, "Allow: POST\r\n", "this is asked for with POST");
+    else if (admin_permits(admin, exchange, &err) != GW_OK)
+        reply_error(exchange, err.status, "WWW-Authenticate: Bearer\r\n", err.what);
+    else
+        action->act(admin, exchange);
+}
+
+static void admin_handle(void *owner, struct exchange *exchange)
+{
+    struct admin *admin = owner;
+    const char *path = exchange->message.path;
+    for (int i = 0; i < PAGES; i++)
+        if (!strcmp(path, pages[i].path)) {
+            show(admin, exchange, &pages[i]);
+            return;
+        }
+    for (int i = 0; i < ACTIONS; i++)
+        if (!strcmp(path, actions[i].path)) {
+            act(admin, exchange, &actions[i]);
+            return;
+        }
+    reply_error(exchange, GW_E_NOT_FOUND, NULL, "no such page; GET / lists them");
 }
 
 static void admin_refuse(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply)
@@ -267,7 +435,7 @@ static void admin_refuse(void *owner, const char *path, const struct gw_err *err
     admin_error(reply, err->status, err->what);
 }
 
-struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct gw_err *err)
+struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reload *reload, struct gw_err *err)
 {
     const struct config *config = gateway_config(gateway);
     struct admin *admin = calloc(1, sizeof *admin);
@@ -275,6 +443,7 @@ struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct gw_er
     if (!admin)
         return NULL;
     admin->gateway = gateway;
+    admin->reload = reload;
     admin->started_us = loop_now_us();
     admin->limits = config->limits;
     admin->limits.connections = ADMIN_CONNECTIONS;

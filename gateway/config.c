@@ -120,6 +120,50 @@ const struct config_endpoint *config_endpoint(const struct config *config, const
     return NULL;
 }
 
+static bool specs_same(const struct tensor_spec *a, uint32_t n_a, const struct tensor_spec *b, uint32_t n_b)
+{
+    if (n_a != n_b)
+        return false;
+    for (uint32_t i = 0; i < n_a; i++)
+        if (strcmp(a[i].name, b[i].name) != 0 || a[i].datatype != b[i].datatype ||
+            a[i].encoding != b[i].encoding || a[i].dims != b[i].dims ||
+            memcmp(a[i].shape, b[i].shape, a[i].dims * sizeof a[i].shape[0]) != 0)
+            return false;
+    return true;
+}
+
+static bool replicas_same(const struct config_version *a, const struct config_version *b)
+{
+    if (a->n_replicas != b->n_replicas)
+        return false;
+    for (uint32_t i = 0; i < a->n_replicas; i++)
+        if (strcmp(a->replicas[i], b->replicas[i]) != 0)
+            return false;
+    return true;
+}
+
+static bool batching_same(const struct config_batching *a, const struct config_batching *b)
+{
+    return a->policy == b->policy && a->max_rows == b->max_rows && a->max_delay_us == b->max_delay_us &&
+           a->max_queued_rows == b->max_queued_rows && a->calls == b->calls;
+}
+
+static bool models_same(const struct config_model *a, const struct config_model *b)
+{
+    const struct signature *left = &a->signature, *right = &b->signature;
+    return specs_same(left->inputs, left->n_inputs, right->inputs, right->n_inputs) &&
+           specs_same(left->outputs, left->n_outputs, right->outputs, right->n_outputs) &&
+           batching_same(&a->batching, &b->batching) && a->health_interval_us == b->health_interval_us &&
+           a->health_timeout_us == b->health_timeout_us && a->attempts == b->attempts &&
+           a->retry_percent == b->retry_percent;
+}
+
+bool config_version_same(const struct config_version *a, const struct config_version *b)
+{
+    return strcmp(a->full_name, b->full_name) == 0 && a->least_slo_us == b->least_slo_us &&
+           replicas_same(a, b) && models_same(a->model, b->model);
+}
+
 static struct config_whole *whole_of(const struct config *config)
 {
     return (struct config_whole *)(void *)((char *)config - offsetof(struct config_whole, config));

@@ -98,6 +98,8 @@ struct config {
     _Atomic uint32_t refs;
     const char *path;
     struct config_address listen, admin; /* 127.0.0.1:8080, 127.0.0.1:8081 */
+    const char *admin_token_file; /* admin_token_file: NULL: none; an absolute path */
+    bool watch;               /* watch: false; whether a change of the file is applied by itself */
     uint32_t shards;          /* shards: the cores */
     enum log_level log_level; /* log.level: info */
     const char *access_log;   /* log.access: NULL: off; or an absolute path, or "stdout" */
@@ -136,6 +138,9 @@ struct config *config_parse(const char *path, const char *bytes, size_t length,
 struct config *config_load(const char *path, struct config_problems *problems) GW_MUST_CHECK;
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is harmless */
+
+/* Whether a version works by the same in both configurations: signature, replicas, batching, objective, health, retries. */
+bool config_version_same(const struct config_version *a, const struct config_version *b);
 
 const struct config_endpoint *config_endpoint(const struct config *config, const char *name, size_t length);
 

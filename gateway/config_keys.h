@@ -22,6 +22,7 @@ enum key_type {
     KEY_CHOICE,
     KEY_SHARDS,
     KEY_ACCESS_LOG,
+    KEY_FILE,    /* the absolute path of a file */
     KEY_LISTEN,
     KEY_DATATYPE,
     KEY_SHAPE,
@@ -74,7 +75,7 @@ bool reader_expects(struct config_reader *reader, const struct node *node, enum 
                     const char *expected);
 
 /* config_scalars.c */
-key_reader read_number, read_boolean, read_choice, read_shards, read_access_log, read_listen, read_datatype,
+key_reader read_number, read_boolean, read_choice, read_shards, read_access_log, read_file_path, read_listen, read_datatype,
     read_shape;
 /* "host:port", "[v6]:port" or "unix:/path" of a replica; reports and returns NULL otherwise. */
 const char *read_target(struct config_reader *reader, const struct node *node);

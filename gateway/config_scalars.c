@@ -169,6 +169,19 @@ void read_access_log(struct config_reader *reader, const struct key *key, const 
         config->access_log = reader_text(reader, node->text, node->length);
 }
 
+void read_file_path(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    const char *expected = "the absolute path of a file";
+    const char **field = (const char **)(void *)((char *)base + key->offset);
+    if (!reader_expects(reader, node, NODE_SCALAR, expected))
+        return;
+    if (node->text[0] != '/')
+        node_problem(reader->problems, node, "expected %s, got %s", expected,
+                     quote(node->text, node->length).text);
+    else
+        *field = reader_text(reader, node->text, node->length);
+}
+
 /* --- addresses --- */
 
 void read_listen(struct config_reader *reader, const struct key *key, const struct node *node, void *base)

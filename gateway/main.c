@@ -15,6 +15,7 @@
 #include "admin.h"
 #include "config.h"
 #include "health.h"
+#include "reload.h"
 #include "shard.h"
 #include "support/log.h"
 #include "support/loop.h"
@@ -35,6 +36,7 @@ static const char serve_help[] =
     "\n"
     "Serves predictions as FILE says, in the foreground; the log goes to standard error, one JSON object a "
     "line.\n"
+    "SIGHUP reads FILE again and goes by it, without losing a request; a bad file changes nothing.\n"
     "SIGTERM or Ctrl-C drains: accepting stops, requests in flight are finished within timeouts.drain, and "
     "the\n"
     "exit status is 0. A second signal stops at once.\n"
@@ -137,34 +139,39 @@ static int health(int argc, char **argv)
  * ------------------------------------------------------------------------------------------ */
 
 static struct loop *volatile signalled_loop; /* a handler has no other way to its owner */
+static volatile sig_atomic_t stop_signalled, reload_signalled;
 
-static void on_stop_signal(int number)
+static void on_signal(int number)
 {
     int saved = errno;
-    (void)number;
+    if (number == SIGHUP)
+        reload_signalled = 1;
+    else
+        stop_signalled = 1;
     if (signalled_loop)
         loop_stop(signalled_loop);
     errno = saved;
 }
 
-/* Stop signals reach this thread only: the others inherit the mask that blocks them. */
-static void block_stop_signals(int how)
+/* Signals reach this thread only: the others inherit the mask that blocks them. */
+static void block_signals(int how)
 {
-    sigset_t stop;
-    sigemptyset(&stop);
-    sigaddset(&stop, SIGTERM);
-    sigaddset(&stop, SIGINT);
-    pthread_sigmask(how, &stop, NULL);
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGHUP);
+    pthread_sigmask(how, &ours, NULL);
 }
 
 static void catch_signals(struct loop *loop)
 {
-    struct sigaction stop = {.sa_handler = on_stop_signal}, ignore = {.sa_handler = SIG_IGN};
+    struct sigaction ours = {.sa_handler = on_signal}, ignore = {.sa_handler = SIG_IGN};
     signalled_loop = loop;
-    sigaction(SIGTERM, &stop, NULL);
-    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &ours, NULL);
+    sigaction(SIGINT, &ours, NULL);
+    sigaction(SIGHUP, &ours, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
-    sigaction(SIGHUP, &ignore, NULL);
 }
 
 /* --- serve
@@ -210,15 +217,28 @@ static void drain_finished(struct loop_task *task)
     loop_stop(drain->loop);
 }
 
-/* Until a signal; then until everything is answered, time is up, or another signal. */
+/* Until a stop signal; SIGHUP reads the configuration again on the way. */
+static void serve_until_stopped(struct loop *loop, struct reload *reload)
+{
+    while (!stop_signalled) {
+        loop_run(loop);
+        if (reload_signalled && !stop_signalled) {
+            reload_signalled = 0;
+            reload_soon(reload, "SIGHUP");
+        }
+    }
+    stop_signalled = 0;
+}
+
+/* Until everything is answered, time is up, or another signal. */
 static bool serve_until_drained(struct loop *loop, struct gateway *gateway, struct admin *admin)
 {
     struct drain drain = {.done = {.run = drain_finished}, .loop = loop};
-    loop_run(loop);
     log_info("draining", LOG_INT("drain_us", gateway_config(gateway)->timeouts.drain_us));
     admin_drain(admin);
-    gateway_drain(gateway, loop, &drain.done);
-    loop_run(loop);
+    gateway_drain(gateway, &drain.done);
+    while (!drain.finished && !stop_signalled)
+        loop_run(loop);
     bool finished = drain.finished;
     admin_free(admin);
     bool clean = gateway_stop(gateway) && finished;
@@ -235,21 +255,24 @@ static int serve_config(struct config *config, struct loop *loop, struct metrics
         fprintf(stderr, "xebec: cannot open the access log %s: %s\n", config->access_log, strerror(errno));
         return EXIT_FAILURE;
     }
-    block_stop_signals(SIG_BLOCK);
-    struct gateway *gateway = gateway_start(config, metrics, access_log, &err);
-    block_stop_signals(SIG_UNBLOCK);
-    struct admin *admin = gateway ? admin_new(loop, gateway, &err) : NULL;
+    block_signals(SIG_BLOCK);
+    struct gateway *gateway = gateway_start(config, metrics, access_log, loop, &err);
+    block_signals(SIG_UNBLOCK);
+    struct reload *reload = gateway ? reload_new(loop, gateway) : NULL;
+    struct admin *admin = reload ? admin_new(loop, gateway, reload, &err) : NULL;
     bool clean = false;
     if (admin) {
         log_info("serving", LOG_TEXT("version", XEBEC_VERSION), LOG_TEXT("listen", config->listen.text),
                  LOG_INT("port", gateway_port(gateway)), LOG_TEXT("admin", config->admin.text),
                  LOG_INT("admin_port", admin_port(admin)), LOG_INT("shards", config->shards));
+        serve_until_stopped(loop, reload);
         clean = serve_until_drained(loop, gateway, admin);
     } else {
         fprintf(stderr, "xebec: %s\n", err.what);
         if (gateway)
             gateway_stop(gateway);
     }
+    reload_free(reload);
     if (access_log >= 0)
         close(access_log);
     return clean ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -8,11 +8,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "edge/endpoint.h"
 #include "edge/listener.h"
 #include "infer/request.h"
+#include "support/log.h"
 #include "support/resolve.h"
+
+struct changeover;
+static void changeover_end(struct changeover *changeover, enum gw_status status, const char *what);
 
 struct shard {
     struct gateway *gateway;
@@ -20,7 +25,6 @@ struct shard {
     struct rpc_client *rpc;
     struct infer infer;
     struct listener *listener; /* NULL: another shard listens for all (unix sockets) */
-    struct config_limits limits;
     pthread_t thread;
     bool started;
     struct loop_task drain;
@@ -30,19 +34,21 @@ struct shard {
 };
 
 struct gateway {
-    struct config *config;
+    struct plan *plan; /* in force */
     struct metrics *metrics;
     struct cache *cache;
     struct resolver *resolver;
-    struct version **versions; /* by config_version.index; version i lives on shard i mod n */
     struct shard *shards;
     uint32_t n_shards;
     int access_log_fd;
     struct config_address address; /* the port the system chose, where the configuration says 0 */
     char port[8];
     _Atomic uint32_t running; /* shards whose loop has not ended */
-    struct loop *drained_loop;
+    struct loop *loop;        /* the caller's */
     struct loop_task *drained;
+    uint64_t drain_us; /* how long it may take; set before shards are told */
+    bool draining;
+    struct changeover *changeover; /* under way */
 };
 
 /* --- set-up --------------------------------------------------------------------------------------------- */
@@ -54,29 +60,70 @@ static bool shard_open(struct shard *shard)
     return shard->rpc != NULL;
 }
 
-static bool gateway_open_versions(struct gateway *gateway)
+/* A shard's thread may be asked to do something; before it runs, anybody may do it. */
+static void shard_call(struct shard *shard, void (*run)(void *arg), void *arg)
 {
-    const struct config *config = gateway->config;
-    gateway->versions = calloc(config->n_versions + 1, sizeof(struct version *));
-    for (uint32_t i = 0; gateway->versions && i < config->n_versions; i++) {
-        struct shard *home = &gateway->shards[i % gateway->n_shards];
-        const struct version_setup setup = {
-            .config = config->versions[i], .loop = home->loop, .rpc = home->rpc, .metrics = gateway->metrics};
-        gateway->versions[i] = version_new(&setup);
-        if (!gateway->versions[i])
-            return false;
+    if (shard->started)
+        loop_call(shard->loop, run, arg);
+    else
+        run(arg);
+}
+
+struct birth {
+    struct version_setup setup;
+    struct version *version;
+};
+
+static void version_is_born(void *arg)
+{
+    struct birth *birth = arg;
+    birth->version = version_new(&birth->setup);
+}
+
+static struct version *gateway_new_version(struct gateway *gateway, struct config *config, uint32_t index)
+{
+    struct shard *home = &gateway->shards[index % gateway->n_shards];
+    struct birth birth = {.setup = {.config = config->versions[index],
+                                    .whole = config,
+                                    .loop = home->loop,
+                                    .rpc = home->rpc,
+                                    .metrics = gateway->metrics}};
+    shard_call(home, version_is_born, &birth);
+    return birth.version;
+}
+
+/* With the versions that the plan in force already has, and new ones for the rest. */
+static struct plan *gateway_plan(struct gateway *gateway, struct config *config)
+{
+    struct plan *plan = plan_new(config);
+    for (uint32_t i = 0; plan && i < config->n_versions; i++) {
+        if (gateway->plan)
+            plan->versions[i] = plan_find_version(gateway->plan, config->versions[i]);
+        if (!plan->versions[i])
+            plan->versions[i] = gateway_new_version(gateway, config, i);
+        if (!plan->versions[i]) {
+            plan_unref(plan);
+            return NULL;
+        }
     }
-    return gateway->versions != NULL;
+    return plan;
+}
+
+/* A unix socket cannot be shared by binding it again: the first shard has it alone. */
+static struct config_limits shard_limits(const struct gateway *gateway, const struct config *config)
+{
+    uint32_t shares = config->listen.unix_path ? 1 : gateway->n_shards;
+    struct config_limits limits = config->limits;
+    limits.connections = (limits.connections + shares - 1) / shares;
+    limits.held_bytes /= shares;
+    return limits;
 }
 
 static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw_err *err)
 {
-    const struct config *config = gateway->config;
-    bool alone = config->listen.unix_path != NULL; /* a unix socket cannot be shared by binding it again */
-    uint32_t shares = alone ? 1 : gateway->n_shards;
-    shard->limits = config->limits;
-    shard->limits.connections = (config->limits.connections + shares - 1) / shares;
-    shard->limits.held_bytes = config->limits.held_bytes / shares;
+    const struct config *config = gateway->plan->config;
+    const struct config_limits limits = shard_limits(gateway, config);
+    bool alone = config->listen.unix_path != NULL;
     if (alone && shard != gateway->shards)
         return true;
     const struct edge_setup setup = {.loop = shard->loop,
@@ -84,7 +131,7 @@ static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw
                                      .name = "clients",
                                      .address = &gateway->address,
                                      .join = shard != gateway->shards,
-                                     .limits = &shard->limits,
+                                     .limits = &limits,
                                      .timeouts = &config->timeouts,
                                      .access_log_fd = gateway->access_log_fd,
                                      .handle = endpoint_handle,
@@ -100,9 +147,15 @@ static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw
     return true;
 }
 
-static bool gateway_open(struct gateway *gateway, struct gw_err *err)
+static bool shard_infer(struct gateway *gateway, struct shard *shard)
 {
-    const struct config *config = gateway->config;
+    struct period *period = period_new(gateway->metrics, gateway->plan);
+    return period && infer_init(&shard->infer, shard->loop, period, gateway->cache,
+                                (uint32_t)(shard - gateway->shards), gateway->n_shards) == GW_OK;
+}
+
+static bool gateway_open(struct gateway *gateway, struct config *config, struct gw_err *err)
+{
     gw_err_set(err, GW_E_NO_MEMORY, "out of memory or file descriptors while starting");
     gateway->cache = cache_new(config->cache_bytes, gateway->metrics);
     gateway->resolver = resolver_new();
@@ -111,13 +164,12 @@ static bool gateway_open(struct gateway *gateway, struct gw_err *err)
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         if (!shard_open(&gateway->shards[i]))
             return false;
-    if (!gateway_open_versions(gateway))
+    gateway->plan = gateway_plan(gateway, config);
+    if (!gateway->plan)
         return false;
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
-        if (infer_init(&shard->infer, shard->loop, gateway->metrics, config, gateway->versions,
-                       gateway->cache, i) != GW_OK ||
-            !shard_listen(gateway, shard, err))
+        if (!shard_infer(gateway, shard) || !shard_listen(gateway, shard, err))
             return false;
     }
     return true;
@@ -129,7 +181,7 @@ static void *shard_main(void *owner)
     struct gateway *gateway = shard->gateway;
     loop_run(shard->loop);
     if (atomic_fetch_sub(&gateway->running, 1) == 1 && gateway->drained)
-        loop_post(gateway->drained_loop, gateway->drained);
+        loop_post(gateway->loop, gateway->drained);
     return NULL;
 }
 
@@ -151,7 +203,7 @@ static bool gateway_run(struct gateway *gateway, struct gw_err *err)
 }
 
 struct gateway *gateway_start(struct config *config, struct metrics *metrics, int access_log_fd,
-                              struct gw_err *err)
+                              struct loop *loop, struct gw_err *err)
 {
     struct gateway *gateway = calloc(1, sizeof *gateway);
     struct shard *shards = calloc(config->shards, sizeof *shards);
@@ -161,15 +213,15 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
         gw_err_set(err, GW_E_NO_MEMORY, "out of memory while starting");
         return NULL;
     }
-    gateway->config = config_ref(config);
     gateway->metrics = metrics;
+    gateway->loop = loop;
     gateway->shards = shards;
     gateway->n_shards = config->shards;
     gateway->access_log_fd = access_log_fd;
     gateway->address = config->listen;
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         shards[i].gateway = gateway;
-    if (gateway_open(gateway, err) && gateway_run(gateway, err))
+    if (gateway_open(gateway, config, err) && gateway_run(gateway, err))
         return gateway;
     gateway_stop(gateway);
     return NULL;
@@ -180,11 +232,11 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
 
 const struct config *gateway_config(const struct gateway *gateway)
 {
-    return gateway->config;
+    return gateway->plan->config;
 }
 struct version *gateway_version(const struct gateway *gateway, uint32_t index)
 {
-    return gateway->versions[index];
+    return gateway->plan->versions[index];
 }
 struct metrics *gateway_metrics(const struct gateway *gateway)
 {
@@ -193,7 +245,167 @@ struct metrics *gateway_metrics(const struct gateway *gateway)
 
 uint16_t gateway_port(const struct gateway *gateway)
 {
-    return gateway->config->listen.unix_path ? 0 : listener_port(gateway->shards[0].listener);
+    return gateway->plan->config->listen.unix_path ? 0 : listener_port(gateway->shards[0].listener);
+}
+
+/* --- another configuration -------------------------------------------------------------------------------
+ */
+
+enum { WARM_CHECK_US = 10 * 1000, WARM_PATIENCE_US = 5 * 1000 * 1000 };
+
+/* From gateway_change() until `done`: versions that are new connect, so that no request meets them unready.
+ */
+struct changeover {
+    struct gateway *gateway;
+    struct plan *plan;
+    struct loop_timer check;
+    uint64_t until_us;
+    void (*done)(void *owner, const struct gw_err *err);
+    void *owner;
+    struct period *periods[]; /* by shard */
+};
+
+static bool addresses_same(const struct config_address *a, const struct config_address *b)
+{
+    return strcmp(a->text, b->text) == 0;
+}
+
+/* What the process was built around. */
+static enum gw_status refuse_change(const struct config *now, const struct config *next, struct gw_err *err)
+{
+    const char *key =
+        !addresses_same(&now->listen, &next->listen) ? "listen"
+        : !addresses_same(&now->admin, &next->admin) ? "admin"
+        : now->shards != next->shards                ? "shards"
+        : now->cache_bytes != next->cache_bytes      ? "cache.memory"
+        : strcmp(now->access_log ? now->access_log : "", next->access_log ? next->access_log : "") != 0
+            ? "log.access"
+            : NULL;
+    return key ? gw_err_set(err, GW_E_INVALID,
+                            "%s cannot change while the gateway runs; restart it, or leave %s as it is", key,
+                            key)
+               : GW_OK;
+}
+
+static void changeover_free(struct changeover *changeover)
+{
+    for (uint32_t i = 0; i < changeover->gateway->n_shards; i++)
+        period_free(changeover->periods[i]);
+    plan_unref(changeover->plan);
+    free(changeover);
+}
+
+static void changeover_end(struct changeover *changeover, enum gw_status status, const char *what)
+{
+    struct gateway *gateway = changeover->gateway;
+    struct gw_err err;
+    gw_err_set(&err, status, "%s", what);
+    loop_timer_cancel(gateway->loop, &changeover->check);
+    gateway->changeover = NULL;
+    changeover->done(changeover->owner, &err);
+    changeover_free(changeover);
+}
+
+static bool version_is_ready(struct version *version)
+{
+    struct replica_status replicas[16];
+    uint32_t n = pool_status(version_pool(version), replicas, 16);
+    for (uint32_t i = 0; i < n && i < 16; i++)
+        if (replicas[i].state == REPLICA_READY)
+            return true;
+    return false;
+}
+
+static bool changeover_is_warm(const struct changeover *changeover)
+{
+    const struct plan *plan = changeover->plan;
+    for (uint32_t i = 0; i < plan->config->n_versions; i++)
+        if (!version_is_ready(plan->versions[i]) &&
+            !plan_has_version(changeover->gateway->plan, plan->versions[i]))
+            return false;
+    return true;
+}
+
+struct shard_change {
+    struct shard *shard;
+    struct period *period;
+};
+
+static void shard_changes(void *arg)
+{
+    struct shard_change *change = arg;
+    struct shard *shard = change->shard;
+    const struct config *config = change->period->plan->config;
+    const struct config_limits limits = shard_limits(shard->gateway, config);
+    infer_enter(&shard->infer, change->period);
+    if (shard->listener)
+        listener_set_limits(shard->listener, &limits, &config->timeouts);
+}
+
+/* All shards go by the new plan when this returns; requests in flight by theirs. */
+static void changeover_commit(struct changeover *changeover)
+{
+    struct gateway *gateway = changeover->gateway;
+    for (uint32_t i = 0; i < gateway->n_shards; i++) {
+        struct shard_change change = {.shard = &gateway->shards[i], .period = changeover->periods[i]};
+        shard_call(change.shard, shard_changes, &change);
+        changeover->periods[i] = NULL;
+    }
+    plan_unref(gateway->plan);
+    gateway->plan = plan_ref(changeover->plan);
+    log_set_level(gateway->plan->config->log_level);
+    changeover_end(changeover, GW_OK, "");
+}
+
+static void changeover_check(struct loop_timer *timer)
+{
+    struct changeover *changeover = container_of(timer, struct changeover, check);
+    uint64_t now_us = loop_now_us();
+    if (changeover_is_warm(changeover) || now_us >= changeover->until_us ||
+        loop_timer_set(changeover->gateway->loop, timer, now_us + WARM_CHECK_US) != GW_OK)
+        changeover_commit(changeover);
+}
+
+static struct changeover *changeover_new(struct gateway *gateway, struct config *config)
+{
+    struct changeover *changeover =
+        calloc(1, sizeof *changeover + gateway->n_shards * sizeof changeover->periods[0]);
+    if (!changeover)
+        return NULL;
+    changeover->gateway = gateway;
+    changeover->check.fire = changeover_check;
+    changeover->until_us = loop_now_us() + WARM_PATIENCE_US;
+    changeover->plan = gateway_plan(gateway, config);
+    for (uint32_t i = 0; changeover->plan && i < gateway->n_shards; i++) {
+        changeover->periods[i] = period_new(gateway->metrics, changeover->plan);
+        if (!changeover->periods[i])
+            goto fail;
+    }
+    if (changeover->plan)
+        return changeover;
+fail:
+    changeover_free(changeover);
+    return NULL;
+}
+
+enum gw_status gateway_change(struct gateway *gateway, struct config *config,
+                              void (*done)(void *owner, const struct gw_err *err), void *owner,
+                              struct gw_err *err)
+{
+    if (gateway->draining)
+        return gw_err_set(err, GW_E_DRAINING, "the gateway is draining");
+    if (gateway->changeover)
+        return gw_err_set(err, GW_E_OVERLOAD, "another change is under way; ask again when it is done");
+    if (refuse_change(gateway->plan->config, config, err) != GW_OK)
+        return err->status;
+    struct changeover *changeover = changeover_new(gateway, config);
+    if (!changeover)
+        return gw_err_set(err, GW_E_NO_MEMORY, "out of memory; nothing was changed");
+    changeover->done = done;
+    changeover->owner = owner;
+    gateway->changeover = changeover;
+    changeover_check(&changeover->check);
+    return GW_OK;
 }
 
 /* --- the end
@@ -230,13 +442,16 @@ static void shard_drain(struct loop_task *task)
     struct shard *shard = container_of(task, struct shard, drain);
     if (shard->listener)
         listener_drain(shard->listener);
-    shard->drain_until_us = loop_now_us() + shard->gateway->config->timeouts.drain_us;
+    shard->drain_until_us = loop_now_us() + shard->gateway->drain_us;
     shard_check_drained(&shard->drain_check);
 }
 
-void gateway_drain(struct gateway *gateway, struct loop *loop, struct loop_task *drained)
+void gateway_drain(struct gateway *gateway, struct loop_task *drained)
 {
-    gateway->drained_loop = loop;
+    gateway->draining = true;
+    if (gateway->changeover)
+        changeover_end(gateway->changeover, GW_E_DRAINING, "the gateway is draining");
+    gateway->drain_us = gateway->plan->config->timeouts.drain_us;
     gateway->drained = drained;
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
@@ -263,20 +478,18 @@ static void gateway_free(struct gateway *gateway)
         if (gateway->shards[i].listener)
             listener_free(gateway->shards[i].listener);
     gateway_flush(gateway);
-    for (uint32_t i = 0; gateway->versions && i < gateway->config->n_versions; i++)
-        version_free(gateway->versions[i]);
-    gateway_flush(gateway);
+    for (uint32_t i = 0; i < gateway->n_shards; i++)
+        infer_clear(&gateway->shards[i].infer);
+    plan_unref(gateway->plan);
+    gateway_flush(gateway); /* versions are freed at home */
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
-        infer_clear(&shard->infer);
         if (shard->rpc)
             rpc_client_free(shard->rpc);
         loop_free(shard->loop);
     }
     resolver_free(gateway->resolver);
     cache_free(gateway->cache);
-    config_unref(gateway->config);
-    free(gateway->versions);
     free(gateway->shards);
     free(gateway);
 }
@@ -284,6 +497,8 @@ static void gateway_free(struct gateway *gateway)
 bool gateway_stop(struct gateway *gateway)
 {
     bool clean = true;
+    if (gateway->changeover)
+        changeover_end(gateway->changeover, GW_E_DRAINING, "the gateway is stopping");
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         if (gateway->shards[i].started)
             loop_stop(gateway->shards[i].loop);

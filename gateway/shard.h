@@ -13,17 +13,31 @@
 
 struct gateway; /* all shards, and what they share */
 
-/* Builds every shard, binds, and starts the threads. NULL with err filled. Takes a reference to config. */
-struct gateway *gateway_start(struct config *config, struct metrics *metrics, int access_log_fd,
+/*
+ * Builds every shard, binds, and starts the threads. NULL with err filled. loop: the caller's, whose thread alone may call
+ * what follows, and on which its callbacks run. Takes a reference to config.
+ */
+struct gateway *gateway_start(struct config *config, struct metrics *metrics, int access_log_fd, struct loop *loop,
                               struct gw_err *err) GW_MUST_CHECK;
 /*
- * Stops accepting and finishes what is in flight, at most timeouts.drain. `drained` is posted to `loop` when the last
- * shard has stopped. Once.
+ * Serves by another configuration from some moment on, without losing a request: versions that stay the same go on as they
+ * are; new ones first get 5 s to have a ready replica, then every shard changes over, and requests in flight finish by
+ * the old one. done runs once, perhaps inside: GW_OK, all shards have changed over; or nothing was changed. An error
+ * returned: nothing was changed and done will not run; GW_E_INVALID: a key that only a restart can change, named;
+ * GW_E_OVERLOAD: another change is under way. Takes a reference to config.
  */
-void gateway_drain(struct gateway *gateway, struct loop *loop, struct loop_task *drained);
+GW_MUST_CHECK enum gw_status gateway_change(struct gateway *gateway, struct config *config,
+                                            void (*done)(void *owner, const struct gw_err *err), void *owner,
+                                            struct gw_err *err);
+/*
+ * Stops accepting and finishes what is in flight, at most timeouts.drain. `drained` is posted to the caller's loop when the
+ * last shard has stopped. Once.
+ */
+void gateway_drain(struct gateway *gateway, struct loop_task *drained);
 /* Stops at once what still runs, joins the threads, frees. False: requests were cut off. */
 bool gateway_stop(struct gateway *gateway);
 
+/* In force; until the next turn of the loop. */
 const struct config *gateway_config(const struct gateway *gateway);
 struct version *gateway_version(const struct gateway *gateway, uint32_t index);
 struct metrics *gateway_metrics(const struct gateway *gateway);

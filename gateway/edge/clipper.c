@@ -132,7 +132,7 @@ static enum gw_status clipper_decode(struct request *request, const char *body, 
         return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
     for (uint32_t i = 0; i < signature->n_inputs; i++)
         tensor_builder_init(&decoding.builders[i], request->arena, &signature->inputs[i],
-                            request->infer->config->limits.rows);
+                            request->period->plan->config->limits.rows);
     enum gw_status status = json_read(request->infer->json, body, length, decode_member, &decoding, err);
     if (status == GW_OK && !decoding.has_input && !decoding.has_batch)
         status = gw_err_set(err, GW_E_INVALID, "the body has neither \"input\" nor \"input_batch\"");

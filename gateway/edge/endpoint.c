@@ -106,7 +106,7 @@ void endpoint_handle(void *owner, struct exchange *exchange)
     size_t name_length = slash ? (size_t)(slash - name) : strlen(name);
     bool is_predict = !strcmp(verb, "predict") || !strcmp(verb, "predict/");
     bool is_update = !strcmp(verb, "update") || !strcmp(verb, "update/");
-    const struct config_endpoint *endpoint = config_endpoint(infer->config, name, name_length);
+    const struct config_endpoint *endpoint = config_endpoint(infer->period->plan->config, name, name_length);
     if (!is_predict && !is_update)
         not_found(exchange, exchange->message.path, exchange->message.path_length,
                   ": no such path; predictions are at /{endpoint}/predict");

@@ -20,27 +20,63 @@ static void request_end(struct request *request, enum gw_status status);
 
 /* --- the shard's part ---------------------------------------------------------------------------------- */
 
-enum gw_status infer_init(struct infer *infer, struct loop *loop, struct metrics *metrics,
-                          const struct config *config, struct version *const *versions, struct cache *cache,
-                          uint32_t shard)
+struct period *period_new(struct metrics *metrics, struct plan *plan)
 {
-    *infer = (struct infer){.loop = loop,
-                            .config = config,
-                            .versions = versions,
-                            .cache = cache,
-                            .next_id = shard + 1,
-                            .id_step = config->shards};
+    struct period *period = calloc(1, sizeof *period);
+    if (!period)
+        return NULL;
+    period->plan = plan_ref(plan);
+    period->metrics = infer_metrics_new(metrics, plan->config);
+    period->contexts = calloc(plan->config->n_versions + 1, sizeof *period->contexts);
+    if (period->metrics && period->contexts)
+        return period;
+    period_free(period);
+    return NULL;
+}
+
+void period_free(struct period *period)
+{
+    if (!period)
+        return;
+    infer_metrics_free(period->metrics);
+    free(period->contexts);
+    plan_unref(period->plan);
+    free(period);
+}
+
+static void period_end(struct period *period)
+{
+    period->over = true;
+    if (!period->open)
+        period_free(period);
+}
+
+static void period_leave(struct period *period)
+{
+    if (!--period->open && period->over)
+        period_free(period);
+}
+
+enum gw_status infer_init(struct infer *infer, struct loop *loop, struct period *period, struct cache *cache,
+                          uint32_t shard, uint32_t shards)
+{
+    *infer = (struct infer){
+        .loop = loop, .period = period, .cache = cache, .next_id = shard + 1, .id_step = shards};
     infer->json = json_reader_new();
-    infer->metrics = infer_metrics_new(metrics, config);
-    infer->contexts = calloc(config->n_versions + 1, sizeof *infer->contexts);
-    return infer->json && infer->metrics && infer->contexts ? GW_OK : GW_E_NO_MEMORY;
+    return infer->json ? GW_OK : GW_E_NO_MEMORY;
+}
+
+void infer_enter(struct infer *infer, struct period *period)
+{
+    struct period *former = infer->period;
+    infer->period = period;
+    period_end(former);
 }
 
 void infer_clear(struct infer *infer)
 {
     json_reader_free(infer->json);
-    infer_metrics_free(infer->metrics);
-    free(infer->contexts);
+    period_free(infer->period);
     *infer = (struct infer){0};
 }
 
@@ -68,7 +104,7 @@ static void request_enter(struct request *request, enum request_state next)
 #undef TO
     if (!(legal[request->state] & (1u << next)))
         abort(); /* a bug of ours, nothing that comes from outside */
-    infer_metrics_move(request->infer->metrics, request->state, next);
+    infer_metrics_move(request->period->metrics, request->state, next);
     request->state = next;
 }
 
@@ -119,7 +155,7 @@ static void request_reply(struct request *request)
         request->status = GW_E_CANCELLED; /* nobody reads what encode would write */
     else
         request->dialect->encode(request);
-    infer_metrics_end(infer->metrics, request, loop_now_us());
+    infer_metrics_end(request->period->metrics, request, loop_now_us());
     request_enter(request, REQUEST_DONE);
     request->done(request);
 }
@@ -171,7 +207,7 @@ static struct cache_key context_key(const struct request *request)
 /* Of a fixed form: made once for a version and its model's digest. */
 static struct cache_key known_context(const struct request *request)
 {
-    struct known_context *known = &request->infer->contexts[request->version->index];
+    struct known_context *known = &request->period->contexts[request->version->index];
     if (!known->is_known || memcmp(known->digest, request->digest, sizeof known->digest) != 0) {
         known->key = context_key(request);
         memcpy(known->digest, request->digest, sizeof known->digest);
@@ -364,7 +400,7 @@ static void request_send_missing(struct request *request)
     request->rows_missing = 0;
     request->job = job;
     request_enter(request, REQUEST_AWAY);
-    version_submit(request->infer->versions[request->version->index], job);
+    version_submit(request->period->plan->versions[request->version->index], job);
 }
 
 /* The SLO's clock, started when the request first has to wait. */
@@ -422,15 +458,15 @@ static enum gw_status request_route(struct request *request)
 
 static enum gw_status request_make_rows(struct request *request)
 {
-    struct infer *infer = request->infer;
+    const struct plan *plan = request->period->plan;
     const struct config_version *version = request->version;
     size_t bytes;
     if (__builtin_mul_overflow((size_t)request->n_rows, sizeof(struct row), &bytes) ||
         !(request->rows = arena_zalloc(request->arena, bytes)))
         return GW_E_NO_MEMORY;
     request->rows_open = request->n_rows;
-    request->use_cache = infer->config->cache_bytes && version->model->cache &&
-                         version_digest(infer->versions[version->index], request->digest);
+    request->use_cache = plan->config->cache_bytes && version->model->cache &&
+                         version_digest(plan->versions[version->index], request->digest);
     if (request->use_cache)
         request->context = form_is_fixed(request) ? known_context(request) : context_key(request);
     return GW_OK;
@@ -447,6 +483,7 @@ struct request *request_new(struct infer *infer, const struct config_endpoint *e
         return NULL;
     *request = (struct request){
         .infer = infer,
+        .period = infer->period,
         .arena = arena,
         .dialect = dialect,
         .endpoint = endpoint,
@@ -460,7 +497,8 @@ struct request *request_new(struct infer *infer, const struct config_endpoint *e
     };
     infer->next_id += infer->id_step;
     infer->open++;
-    infer_metrics_move(infer->metrics, REQUEST_DECODING, REQUEST_DECODING);
+    infer->period->open++;
+    infer_metrics_move(infer->period->metrics, REQUEST_DECODING, REQUEST_DECODING);
     return request;
 }
 
@@ -526,4 +564,5 @@ void request_free(struct request *request)
         predict_result_unref(request->rows[i].outcome.result);
     buf_clear(&request->reply);
     request->infer->open--;
+    period_leave(request->period);
 }

@@ -27,7 +27,7 @@
 #include "config.h"
 #include "infer/cache.h"
 #include "infer/codec.h"
-#include "infer/version.h"
+#include "infer/plan.h"
 #include "support/arena.h"
 #include "support/buf.h"
 #include "support/loop.h"
@@ -76,26 +76,37 @@ struct known_context {
     bool is_known;
 };
 
+/* One shard's side of a plan: from the turn in which it comes into force until the last request that went by it is freed. */
+struct period {
+    struct plan *plan;                /* one reference */
+    struct infer_metrics *metrics;    /* infer/request_metrics.c's */
+    struct known_context *contexts;   /* by config_version.index */
+    uint32_t open;                    /* requests not yet freed */
+    bool over;                        /* another has come into force */
+};
+/* Any thread. NULL: out of memory. */
+struct period *period_new(struct metrics *metrics, struct plan *plan) GW_MUST_CHECK;
+void period_free(struct period *period); /* one that never came into force; NULL is harmless */
+
 /* What all requests of one shard share. */
 struct infer {
     struct loop *loop;
-    const struct config *config;
-    struct version *const *versions;  /* by config_version.index; at their home shards */
+    struct period *period;            /* in force: what new requests go by */
     struct cache *cache;              /* of 0 bytes where it is off */
     struct json_reader *json;
-    struct infer_metrics *metrics;    /* infer/request_metrics.c's */
-    struct known_context *contexts;   /* by config_version.index */
     uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
-    uint32_t open;                    /* requests not yet freed */
+    uint32_t open;                    /* requests not yet freed, of all periods */
 };
-/* shard: 0 .. config->shards - 1. GW_E_NO_MEMORY; then infer_clear() is still owed. */
-GW_MUST_CHECK enum gw_status infer_init(struct infer *infer, struct loop *loop, struct metrics *metrics,
-                                        const struct config *config, struct version *const *versions,
-                                        struct cache *cache, uint32_t shard);
+/* shard: 0 .. shards - 1. Takes period over. GW_E_NO_MEMORY; then infer_clear() is still owed. */
+GW_MUST_CHECK enum gw_status infer_init(struct infer *infer, struct loop *loop, struct period *period,
+                                        struct cache *cache, uint32_t shard, uint32_t shards);
+/* Requests started from now on go by `period`, which is taken over; those in flight finish by theirs. The shard's thread. */
+void infer_enter(struct infer *infer, struct period *period);
 void infer_clear(struct infer *infer); /* no request may be open */
 
 struct request {
     struct infer *infer;
+    struct period *period;                  /* what it goes by, to its end */
     struct arena *arena;                    /* the exchange's */
     const struct dialect *dialect;
     const struct config_endpoint *endpoint;
@@ -133,7 +144,7 @@ struct request {
     struct loop_timer slo_timer;
 };
 
-/* NULL: out of memory. The request lies in `arena`, which must outlive it. done runs exactly once, perhaps inside request_start(). */
+/* endpoint: of the plan in force. NULL: out of memory. The request lies in `arena`, which must outlive it. done runs exactly once, perhaps inside request_start(). */
 struct request *request_new(struct infer *infer, const struct config_endpoint *endpoint, const struct dialect *dialect,
                             struct arena *arena, uint64_t received_us, void (*done)(struct request *), void *client) GW_MUST_CHECK;
 void request_start(struct request *request, const char *body, size_t length);

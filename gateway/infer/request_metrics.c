@@ -68,10 +68,22 @@ struct infer_metrics *infer_metrics_new(struct metrics *metrics, const struct co
     return NULL;
 }
 
+/* series: n instances, or NULL where none was needed; NULL: no table. */
+static void release(struct infer_metrics *m, void **series, size_t n)
+{
+    for (size_t i = 0; series && i < n; i++)
+        metrics_release(m->metrics, series[i]);
+}
+
 void infer_metrics_free(struct infer_metrics *m)
 {
     if (!m)
         return;
+    size_t n_versions = m->versions, n_requests = m->config->n_endpoints * n_versions * OUTCOME_COUNT;
+    release(m, (void **)m->open, REQUEST_STATE_COUNT);
+    release(m, (void **)m->seconds, m->config->n_endpoints);
+    release(m, (void **)m->requests, n_requests);
+    release(m, (void **)m->rows, n_versions * OUTCOME_COUNT);
     free(m->seconds);
     free(m->requests);
     free(m->rows);

@@ -1,6 +1,7 @@
 /* version: the life of a job at its home shard, in order: arrives, waits, is cut into batches, goes home. */
 #include "infer/version.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "infer/batch_policy.h"
@@ -22,8 +23,12 @@ struct batch_run {
 enum { QUICK_CALL_US = 300 };
 
 struct version {
+    _Atomic uint32_t refs;
     const struct config_version *config;
+    struct config *whole; /* what config lies in; one reference */
     struct loop *loop;
+    struct metrics *metrics;
+    struct loop_task leave; /* to its home, to be freed there */
     struct batch_queue *queue;
     struct batch_policy policy;
     struct pool_version served; /* what the pool knows of us */
@@ -38,6 +43,8 @@ struct version {
     struct histogram *queue_wait, *batch_rows;
 };
 
+static void version_free(struct version *version);
+static void version_leaves(struct loop_task *task);
 static void version_pump(struct loop_task *task);
 static void version_woken(struct loop_timer *timer);
 static void pool_changed(void *owner);
@@ -93,8 +100,12 @@ struct version *version_new(const struct version_setup *setup)
     struct version *version = calloc(1, sizeof *version);
     if (!version)
         return NULL;
+    atomic_init(&version->refs, 1);
     version->config = setup->config;
+    version->whole = config_ref(setup->whole);
     version->loop = setup->loop;
+    version->metrics = setup->metrics;
+    version->leave.run = version_leaves;
     version->pump.run = version_pump;
     version->wake.fire = version_woken;
     batch_policy_init(&version->policy, batching, setup->config->least_slo_us);
@@ -487,15 +498,51 @@ static void pool_changed(void *owner)
 
 /* --- the end ------------------------------------------------------------------------------------------ */
 
-void version_free(struct version *version)
+struct version *version_ref(struct version *version)
 {
-    if (!version)
-        return;
+    atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
+    return version;
+}
+
+void version_unref(struct version *version)
+{
+    if (version && atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) == 1)
+        loop_post(version->loop, &version->leave);
+}
+
+static void version_close_metrics(struct version *version)
+{
+    void *const series[] = {version->queue_rows, version->batch_limit, version->queue_wait,
+                            version->batch_rows};
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++)
+        metrics_release(version->metrics, series[i]);
+    for (int reason = 0; reason < BATCH_REASON_COUNT; reason++)
+        metrics_release(version->metrics, version->batches[reason]);
+}
+
+/* The calls that pool_free() ends run their callbacks, which may schedule the pump no more. */
+static void version_free(struct version *version)
+{
     version->closing = true;
     if (version->queue)
         version_fail_queued(version, GW_E_DRAINING);
     loop_timer_cancel(version->loop, &version->wake);
     pool_free(version->pool);
     batch_queue_free(version->queue);
+    version_close_metrics(version);
+    config_unref(version->whole);
     free(version);
+}
+
+/* A pump that was posted runs before this does, for both are posted here; one posted now would run too late.
+ */
+static void version_leaves(struct loop_task *task)
+{
+    struct version *version = container_of(task, struct version, leave);
+    if (version->pump_posted) {
+        version->closing = true;
+        loop_post(version->loop, task);
+        return;
+    }
+    version_free(version);
 }

@@ -62,14 +62,20 @@ struct job {
 };
 
 struct version_setup {
-    const struct config_version *config; /* borrowed for the version's life */
+    const struct config_version *config;
+    struct config *whole;                /* what config lies in; the version takes a reference */
     struct loop *loop;                   /* of its home shard */
     struct rpc_client *rpc;
     struct metrics *metrics;
 };
-struct version *version_new(const struct version_setup *setup) GW_MUST_CHECK; /* home thread, or before it runs */
-/* Home thread. Jobs still here come home with GW_E_DRAINING. */
-void version_free(struct version *version);
+/* One reference, the caller's. NULL: out of memory. Home thread, or before it runs. */
+struct version *version_new(const struct version_setup *setup) GW_MUST_CHECK;
+struct version *version_ref(struct version *version);
+/*
+ * Any thread. The last one frees it, in a task at its home. Nobody can have jobs away then, but calls that were struck
+ * out may be in flight: they are cancelled. NULL is harmless.
+ */
+void version_unref(struct version *version);
 
 /* Any thread. home() never runs inside it. */
 void version_submit(struct version *version, struct job *job);

@@ -16,6 +16,7 @@
     X(GW_OK,               200, 0,  "ok",                  "ok")                                   \
     X(GW_PARTIAL,          207, 0,  "partial",             "some rows failed")                     \
     X(GW_E_INVALID,        400, 3,  "invalid_input",       "the input is not valid")               \
+    X(GW_E_UNAUTHENTICATED, 401, 16, "unauthenticated",    "this needs the admin token")           \
     X(GW_E_NOT_FOUND,      404, 5,  "not_found",           "nothing has this name")                \
     X(GW_E_METHOD,         405, 12, "method_not_allowed",  "this path does not take this method")  \
     X(GW_E_SLOW_CLIENT,    408, 4,  "request_timeout",     "the request did not arrive in time")   \

@@ -14,19 +14,24 @@ enum { LINE_BYTES_MAX = 4096, TEXT_BYTES_MAX = 480 };
 
 static struct {
     int fd;
-    enum log_level least;
+    _Atomic enum log_level least;
     _Atomic uint64_t dropped;
 } sink = {.fd = STDERR_FILENO, .least = LOG_INFO_LEVEL};
 
 void log_open(int fd, enum log_level least)
 {
     sink.fd = fd;
-    sink.least = least;
+    log_set_level(least);
+}
+
+void log_set_level(enum log_level least)
+{
+    atomic_store_explicit(&sink.least, least, memory_order_relaxed);
 }
 
 bool log_enabled(enum log_level level)
 {
-    return level >= sink.least;
+    return level >= atomic_load_explicit(&sink.least, memory_order_relaxed);
 }
 
 uint64_t log_dropped(void)

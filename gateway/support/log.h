@@ -4,7 +4,7 @@
  *
  *     log_info("replica_up", LOG_TEXT("model", name), LOG_INT("rows", n));
  *
- * The level and the descriptor are the one process-wide state of the gateway; set once at start.
+ * The level and the descriptor are the one process-wide state of the gateway; the descriptor is set once at start.
  * A write that fails or would block (stderr full) is dropped and counted, never waited for.
  */
 #ifndef XEBEC_SUPPORT_LOG_H
@@ -33,6 +33,7 @@ struct log_field {
 #define LOG_BOOL(k, v) ((struct log_field){.key = (k), .type = LOG_FIELD_BOOL, .value.truth = (v)})
 
 void log_open(int fd, enum log_level least);
+void log_set_level(enum log_level least); /* any thread */
 bool log_enabled(enum log_level level);
 uint64_t log_dropped(void); /* lines lost because the descriptor would block or failed */
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t count);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -154,6 +155,31 @@ static bool loop_run_tasks(struct loop *loop)
         task = next;
     }
     return any;
+}
+
+/* A task that somebody waits for. */
+struct call {
+    struct loop_task task;
+    void (*run)(void *arg);
+    void *arg;
+    sem_t done;
+};
+
+static void call_run(struct loop_task *task)
+{
+    struct call *call = container_of(task, struct call, task);
+    call->run(call->arg);
+    sem_post(&call->done);
+}
+
+void loop_call(struct loop *loop, void (*run)(void *arg), void *arg)
+{
+    struct call call = {.task = {.run = call_run}, .run = run, .arg = arg};
+    sem_init(&call.done, 0, 0);
+    loop_post(loop, &call.task);
+    while (sem_wait(&call.done) != 0 && errno == EINTR) {
+    }
+    sem_destroy(&call.done);
 }
 
 /* --- timers: a binary heap by at_us --------------------------------------------------------------- */

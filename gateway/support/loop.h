@@ -67,6 +67,12 @@ uint64_t loop_now_us(void);
 void loop_post(struct loop *loop, struct loop_task *task);
 
 /*
+ * Runs run(arg) on the loop's thread, as a task, and returns when it has. From another thread; the loop must be running
+ * and go on running until then, and must not wait for the caller.
+ */
+void loop_call(struct loop *loop, void (*run)(void *arg), void *arg);
+
+/*
  * Sets or moves a timer; fires once, at or after at_us, on the loop's thread. GW_E_NO_MEMORY when the heap
  * of timers has to grow and cannot; moving a timer that is set never fails.
  */

@@ -209,12 +209,6 @@ def test_a_second_signal_stops_at_once(puppet, gateway_for):
         gateway.wait(1)
 
 
-def test_hangup_is_ignored(puppet, gateway_for):
-    gateway = gateway_for(puppet)
-    gateway.process.send_signal(signal.SIGHUP)
-    assert gateway.predict(input=[1]).status == 200
-
-
 @pytest.mark.parametrize("shards", [1, 2])
 def test_idle_costs_nothing(puppet, gateway_for, shards):
     gateway = gateway_for(puppet, shards=shards, model={"health": {"interval": "2s", "timeout": "1s"}})

@@ -18,7 +18,7 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
     (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"yaml\.h", {"config_yaml.c"}),
-    (r"sodium\.h|sodium/.*", {"infer/cache.c", "infer/request.c", "replica/replica.c", "main.c"}),
+    (r"sodium\.h|sodium/.*", {"infer/cache.c", "infer/request.c", "replica/replica.c", "main.c", "admin.c"}),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 

@@ -36,6 +36,15 @@ bool version_digest(const struct version *version, uint64_t digest[2])
     return has_digest;
 }
 
+struct version *version_ref(struct version *version)
+{
+    return version;
+}
+void version_unref(struct version *version)
+{
+    cr_assert_null(version, "there is none here");
+}
+
 /* Every row of the job ends alike: well (a shared result), or with `status`. */
 static void send_home(uint32_t i, enum gw_status status)
 {
@@ -99,7 +108,6 @@ static struct tensor_spec spec;
 static struct loop *loop;
 static struct metrics *metrics;
 static struct cache *cache;
-static struct version *versions[1];
 static struct infer infer;
 
 static void open_infer(bool cached, bool with_default)
@@ -124,7 +132,8 @@ static void open_infer(bool cached, bool with_default)
                                         .n_defaults = with_default};
     endpoints[0] = &endpoint;
     versions_config[0] = &version_config_;
-    config = (struct config){.shards = 1,
+    config = (struct config){.refs = 1,
+                             .shards = 1,
                              .versions = versions_config,
                              .n_versions = 1,
                              .endpoints = endpoints,
@@ -133,7 +142,10 @@ static void open_infer(bool cached, bool with_default)
     loop = loop_new();
     metrics = metrics_new();
     cache = cache_new(config.cache_bytes, metrics);
-    cr_assert_eq(infer_init(&infer, loop, metrics, &config, versions, cache, 0), GW_OK);
+    struct plan *plan = plan_new(&config);
+    cr_assert_not_null(plan);
+    cr_assert_eq(infer_init(&infer, loop, period_new(metrics, plan), cache, 0, 1), GW_OK);
+    plan_unref(plan);
 }
 
 static void close_infer(void)

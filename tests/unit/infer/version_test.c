@@ -102,6 +102,7 @@ static struct metrics *metrics;
 static struct version *version;
 static struct config_model model;
 static struct config_version config;
+static struct config whole = {.refs = 1};
 
 static void open_version(enum batching_policy policy, uint32_t max_rows, uint32_t max_queued_rows)
 {
@@ -111,14 +112,14 @@ static void open_version(enum batching_policy policy, uint32_t max_rows, uint32_
         .name = "m",
         .batching = {.policy = policy, .max_rows = max_rows, .max_queued_rows = max_queued_rows, .calls = 1}};
     config = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
-    const struct version_setup setup = {.config = &config, .loop = loop, .metrics = metrics};
+    const struct version_setup setup = {.config = &config, .whole = &whole, .loop = loop, .metrics = metrics};
     version = version_new(&setup);
     cr_assert_not_null(version);
 }
 
 static void close_version(void)
 {
-    version_free(version);
+    version_unref(version);
     loop_free(loop);
     metrics_free(metrics);
 }
@@ -328,7 +329,7 @@ Test(version, what_is_queued_at_the_end_comes_home)
     fake.slots = 0;
     ask(&a, 2, 1000000);
     loop_flush(loop);
-    version_free(version);
+    version_unref(version);
     loop_flush(loop);
     expect_all(&a, GW_E_DRAINING);
     loop_free(loop);
