@@ -15,5 +15,5 @@ int main(void)
     const struct xebec_spec y = {"y", XEBEC_FP32, .dims = 1, .shape = {XEBEC_ANY}};
     struct xebec_model model = {.name = "double", .version = "1", .predict = predict};
     model.inputs = &x, model.n_inputs = 1, model.outputs = &y, model.n_outputs = 1;
-    return xebec_worker_serve(&model, "127.0.0.1:9000");
+    return xebec_worker_serve(&model, NULL); /* $XEBEC_LISTEN, or 127.0.0.1:9000 */
 }

@@ -120,7 +120,7 @@ struct xebec_model {
  * socket. Call it before starting threads, so that they leave these two signals to it.
  *
  * address: "127.0.0.1:9000", "0.0.0.0:9000", "[::]:9000" (port 0: any free one), "unix:/run/model.sock".
- *          Says on stderr where it serves.
+ *          NULL: $XEBEC_LISTEN, as containers set it, or 127.0.0.1:9000. Says on stderr where it serves.
  * Returns: 0 after a clean drain; 1, with words on stderr: the model or the address is not possible, or calls had
  *          to be given up after drain_ms; predict() may then still be running: leave the process.
  */

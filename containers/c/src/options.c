@@ -11,11 +11,12 @@ static const char HELP[] =
     "usage: %s [option ...]\n"
     "%s\n\n"
     "  --listen ADDRESS             127.0.0.1:9000; or unix:/path (port 0: any free one)\n"
-    "  --model NAME --version NAME  what it says it is: %s@%s\n"
+    "  --name NAME --version NAME   what it says it is: %s@%s; --model is --name\n"
     "  --input NAME:DATATYPE:SHAPE  an input, as x:FP32:-1,4 (the default); may be given again\n"
     "  --output NAME:DATATYPE:SHAPE an output; may be given again\n"
     "  --max-rows N                 the largest batch it takes; 0 (the default): any\n"
-    "  --digest TEXT                of the model's files\n";
+    "  --digest TEXT                of the model's files\n\n"
+    "XEBEC_LISTEN, XEBEC_NAME, XEBEC_VERSION and XEBEC_MAX_ROWS in the environment are the defaults.\n";
 
 static bool parse_number(const char *text, char **end, int64_t least, int64_t most, int64_t *number)
 {
@@ -88,20 +89,35 @@ static bool set_option(struct options *options, int option, char *text)
     }
 }
 
+/* As containers are configured; an empty variable is none. */
+static bool set_from_environment(struct options *options)
+{
+    static const struct {
+        const char *variable;
+        int option;
+    } names[] = {{"XEBEC_LISTEN", 'l'}, {"XEBEC_NAME", 'm'}, {"XEBEC_VERSION", 'v'}, {"XEBEC_MAX_ROWS", 'r'}};
+    bool understood = true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *text = getenv(names[i].variable);
+        if (text && *text)
+            understood &= set_option(options, names[i].option, text);
+    }
+    return understood;
+}
+
 int options_read(struct options *options, int argc, char **argv, const char *what_it_is)
 {
-    static const struct option names[] = {{"listen", required_argument, NULL, 'l'},
-                                          {"model", required_argument, NULL, 'm'},
-                                          {"version", required_argument, NULL, 'v'},
-                                          {"input", required_argument, NULL, 'i'},
-                                          {"output", required_argument, NULL, 'o'},
-                                          {"max-rows", required_argument, NULL, 'r'},
-                                          {"digest", required_argument, NULL, 'd'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
+    static const struct option names[] = {
+        {"listen", required_argument, NULL, 'l'},   {"name", required_argument, NULL, 'm'},
+        {"model", required_argument, NULL, 'm'},    {"version", required_argument, NULL, 'v'},
+        {"input", required_argument, NULL, 'i'},    {"output", required_argument, NULL, 'o'},
+        {"max-rows", required_argument, NULL, 'r'}, {"digest", required_argument, NULL, 'd'},
+        {"help", no_argument, NULL, 'h'},           {0}};
     struct xebec_model *model = &options->model;
     const char *name = model->name, *version = model->version;
     options->address = "127.0.0.1:9000";
+    if (!set_from_environment(options))
+        return 2;
     for (int option; (option = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         if (option == 'h') {
             printf(HELP, argv[0], what_it_is, name, version);

@@ -540,10 +540,19 @@ static int serve(struct server *server, const char *address, const sigset_t *sig
     return -1;
 }
 
+/* Where the caller leaves it to who runs the worker. */
+static const char *default_address(void)
+{
+    const char *address = getenv("XEBEC_LISTEN");
+    return address && *address ? address : "127.0.0.1:9000";
+}
+
 int xebec_worker_serve(const struct xebec_model *model, const char *address)
 {
     sigset_t signals, before;
     const char *fault = model_fault(model);
+    if (!address)
+        address = default_address();
     if (fault) {
         say_fault(model, fault, "");
         return 1;

@@ -1,22 +1,31 @@
-"""What the ready-made containers share: options, each one an environment variable too, and the way to a model's file."""
+"""What the ready-made containers share: options, each one an environment variable too, and what is done to load a model."""
 import argparse
+import contextlib
+import json
 import os
 import pathlib
 import signal
 import sys
+import traceback
+
+import numpy
 
 from . import log
+from .predictor import last_line
 from .tensor import Tensor
+
+METADATA_CHARACTERS_MAX = 2000
 
 
 class Options(argparse.ArgumentParser):
     """--max-rows comes from XEBEC_MAX_ROWS where the command line does not give it; so does every option."""
 
-    def __init__(self, prog, description, model, **how):
+    def __init__(self, prog, description, model, epilog=""):
         """model: what --model-path is, in words."""
-        self.variables = {}  # environment variable -> option
-        super().__init__(prog=prog, description=description, allow_abbrev=False, **how)
-        self.epilog = (self.epilog or "") + " Each option may come from the environment instead: --max-rows as XEBEC_MAX_ROWS."
+        self.variables = {}  # environment variable -> action
+        super().__init__(prog=prog, description=description, allow_abbrev=False, epilog=epilog +
+                         " Each option may come from the environment instead: --max-rows as XEBEC_MAX_ROWS. "
+                         "What may be given several times is separated by spaces there.")
         self.add_argument("--model-path", "--model-file", required=True, metavar="PATH", help=model)
         self.add_argument("--name", required=True, help="the model's name in the gateway's configuration")
         self.add_argument("--version", required=True, help="and the version's")
@@ -27,15 +36,37 @@ class Options(argparse.ArgumentParser):
     def add_argument(self, *names, **how):
         action = super().add_argument(*names, **how)
         if action.dest != "help":
-            self.variables[f"XEBEC_{action.dest.upper()}"] = names[0]
+            self.variables[f"XEBEC_{action.dest.upper()}"] = action
         return action
 
     def read(self):
         """The options of this process. From here until serve() a SIGTERM ends it at once: nothing is in flight yet."""
         signal.signal(signal.SIGTERM, _stop_before_serving)
-        inherited = [f"{option}={os.environ[variable]}" for variable, option in self.variables.items()
-                     if os.environ.get(variable)]
-        return self.parse_args(inherited + sys.argv[1:])
+        log.capture()
+        return self.parse_args(self._inherited() + sys.argv[1:])
+
+    def _inherited(self):
+        given = {argument.partition("=")[0] for argument in sys.argv[1:]}
+        words = []
+        for variable, action in self.variables.items():
+            several = action.default == []
+            if several and given & set(action.option_strings):
+                continue  # the command line's take the place of all of them
+            value = os.environ.get(variable, "")
+            words += [f"{action.option_strings[0]}={word}" for word in (value.split() if several else [value]) if word]
+        return words
+
+
+@contextlib.contextmanager
+def loading(prog, path):
+    """with loading(...): a model that can't be loaded ends the process, with one line that says why."""
+    try:
+        yield
+    except ValueError as error:
+        raise SystemExit(f"{prog}: {path}: {error}") from error
+    except Exception as error:
+        log.write("error", "not_loaded", model_path=str(path), traceback="".join(traceback.format_exception(error)))
+        raise SystemExit(f"{prog}: {path}: {last_line(error)}") from error
 
 
 def find_model(path, *patterns):
@@ -53,6 +84,32 @@ def find_model(path, *patterns):
     return found[0]
 
 
+def sample(tensor, rows=1):
+    """Rows of zeros (of b"") to warm a model up with; sizes that are open are 1."""
+    return numpy.full([rows, *map(abs, tensor.shape[1:])], b"" if tensor.datatype == "BYTES" else 0, tensor.dtype)
+
+
+def tensor_like(name, array):
+    """The declaration of an output that looks like this array. Raises ValueError."""
+    shape = [-1, *array.shape[1:]]
+    kind = array.dtype.kind
+    if kind in "US" or (kind == "O" and all(isinstance(item, (str, bytes)) for item in array.flat)):
+        return Tensor("BYTES", shape)
+    if kind == "f":
+        return Tensor("FP32" if array.dtype.itemsize <= 4 else "FP64", shape)
+    datatypes = {"b": "BOOL", "i": "INT64", "u": "UINT64"}
+    if kind not in datatypes:
+        raise ValueError(f"{name} is {array.dtype}, which no datatype of the protocol holds")
+    return Tensor(datatypes[kind], shape)
+
+
+def metadata_of(**values):
+    """For serve(metadata=): text as it is, anything else as JSON, what is empty left out, all of it short."""
+    texts = {name: value if isinstance(value, str) else json.dumps(value, default=str)
+             for name, value in values.items() if value not in (None, "", {}, [])}
+    return {name: text[:METADATA_CHARACTERS_MAX] for name, text in texts.items()}
+
+
 def count(text):
     number = int(text)
     if number < 0:
@@ -61,9 +118,9 @@ def count(text):
 
 
 def named_tensor(text):
-    """NAME:DATATYPE:SHAPE -> (name, Tensor)"""
+    """NAME:DATATYPE:SHAPE -> (name, Tensor). A name may have colons."""
     try:
-        name, datatype, shape = text.split(":")
+        name, datatype, shape = text.rsplit(":", 2)
         return name, Tensor(datatype, [int(size) for size in shape.split(",")])
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME:DATATYPE:SHAPE, as in pixels:FP32:-1,64: {error}") from error

@@ -1,6 +1,7 @@
 """One JSON object a line on stderr, one line an event, in the gateway's own form."""
 import datetime
 import json
+import logging
 import os
 
 
@@ -11,3 +12,15 @@ def write(level, event, **fields):
         os.write(2, line.encode())  # one write, so that lines of several threads never mix
     except OSError:
         pass  # nobody reads stderr: no reason to fail a prediction
+
+
+def capture():
+    """Makes lines of this form of whatever libraries say by `logging` and `warnings`, from warnings on."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines()], force=True)
+    logging.captureWarnings(True)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record):
+        level = "error" if record.levelno >= logging.ERROR else "warn"
+        write(level, "library", library=record.name, message=record.getMessage().strip())

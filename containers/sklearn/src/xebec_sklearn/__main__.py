@@ -3,20 +3,18 @@ import joblib
 import sklearn
 import threadpoolctl
 from xebec_worker import serve
-from xebec_worker.container import Options, count, find_model, named_tensor
+from xebec_worker.container import Options, count, find_model, loading, named_tensor
 
 from .estimator import Estimator
 
 
 def main():
     options = parse_options()
-    try:
+    with loading("xebec-sklearn", options.model_path):
         file = find_model(options.model_path, "*.joblib", "*.pkl", "*.pickle")
         fitted = joblib.load(file)
         limit_threads(fitted, options.jobs)
         estimator = Estimator(fitted, options.method, dict([options.input]) if options.input else None)
-    except ValueError as error:
-        raise SystemExit(f"xebec-sklearn: {options.model_path}: {error}") from error
     serve(estimator, model=options.name, version=options.version, inputs=estimator.inputs, outputs=estimator.outputs,
           listen=options.listen, files=[file], max_rows=options.max_rows,
           metadata={"framework": f"scikit-learn {sklearn.__version__}", "estimator": type(fitted).__name__,

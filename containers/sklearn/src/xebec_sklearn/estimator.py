@@ -1,6 +1,7 @@
 """Estimator: predict() or predict_proba() of a fitted estimator as a worker's model, with its signature."""
 import numpy
 from xebec_worker import Tensor
+from xebec_worker.container import tensor_like
 
 
 class Estimator:
@@ -15,7 +16,7 @@ class Estimator:
         if not hasattr(fitted, method):
             raise ValueError(f"{type(fitted).__name__} has no {method}()")
         # The first call is slow; this one warms up, and its answer tells what the outputs are.
-        self.outputs = {name: _declared(name, array) for name, array in self.answer(self._sample()).items()}
+        self.outputs = {name: tensor_like(name, array) for name, array in self.answer(self._sample()).items()}
 
     def predict(self, **inputs):
         (x,) = inputs.values()
@@ -43,16 +44,3 @@ def _features(fitted):
     except AttributeError:
         raise ValueError(f"{type(fitted).__name__} does not tell how many features it takes: declare its input") from None
 
-
-def _declared(name, array):
-    """The signature of an output that looks like this."""
-    shape = [-1, *array.shape[1:]]
-    kind = array.dtype.kind
-    if kind in "US" or (kind == "O" and all(isinstance(item, (str, bytes)) for item in array.flat)):
-        return Tensor("BYTES", shape)
-    if kind == "f":
-        return Tensor("FP32" if array.dtype.itemsize <= 4 else "FP64", shape)
-    datatypes = {"b": "BOOL", "i": "INT64", "u": "UINT64"}
-    if kind not in datatypes:
-        raise ValueError(f"{name} is {array.dtype}, which no datatype of the protocol holds")
-    return Tensor(datatypes[kind], shape)
