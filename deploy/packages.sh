@@ -11,7 +11,7 @@ set -euo pipefail
 build=(
     # compilers, then the libraries of CMakeLists.txt
     cmake ninja-build gcc g++ pkg-config
-    libevent-dev libgrpc-dev libhttp-parser-dev libprotobuf-c-dev libsimdjson-dev libsodium-dev libyaml-dev
+    libevent-dev libgrpc-dev libhiredis-dev libhttp-parser-dev libprotobuf-c-dev libsimdjson-dev libsodium-dev libyaml-dev
     protobuf-c-compiler
 )
 run=(
@@ -24,6 +24,7 @@ run=(
 test=(
     libcriterion-dev clang-14 clang-format-14 libclang-rt-14-dev llvm-14
     python3-pip python3-pytest python3-setuptools python3-wheel python3-yaml
+    redis-server redis-tools
     # load generators and the baseline that the benchmarks are measured against
     nghttp2-client nginx-light wrk
 )

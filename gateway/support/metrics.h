@@ -38,6 +38,10 @@
     X(METRIC_CACHE_EVICTIONS,     COUNTER,   "xebec_cache_evictions_total",          "Rows evicted to make room.") \
     X(METRIC_CACHE_BYTES,         GAUGE,     "xebec_cache_bytes",                    "Bytes the cache takes, everything counted.") \
     X(METRIC_CACHE_ROWS,          GAUGE,     "xebec_cache_rows",                     "Rows in the cache.") \
+    X(METRIC_REDIS_BREAKERS,      GAUGE,     "xebec_redis_breakers",                 "Connections to Redis, by use and state of their circuit breaker: closed is well.") \
+    X(METRIC_REDIS_OPENED,        COUNTER,   "xebec_redis_opened_total",             "Times that a connection to Redis was lost or given up, by use.") \
+    X(METRIC_REDIS_COMMANDS,      COUNTER,   "xebec_redis_commands_total",           "Commands to Redis, by use and outcome.") \
+    X(METRIC_REDIS_SECONDS,       SECONDS,   "xebec_redis_seconds",                  "From sending a command to Redis to its reply, by use.") \
     X(METRIC_CONNECTIONS,         GAUGE,     "xebec_connections",                    "Client connections open.") \
     X(METRIC_CONNECTIONS_TOTAL,   COUNTER,   "xebec_connections_total",              "Client connections accepted.") \
     X(METRIC_CONNECTIONS_REFUSED, COUNTER,   "xebec_connections_refused_total",      "Client connections closed at the cap.") \
