@@ -10,6 +10,7 @@
  */
 #include "support/redis.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -54,8 +55,10 @@ struct redis {
         timer; /* OPEN: the next probe; HALF_OPEN: connected by; CLOSED: the oldest command due by */
     struct loop_task flush;
     bool flush_posted, closing;
-    int fd;          /* -1: none */
-    bool connecting; /* the socket is not through yet */
+    struct resolve_question *question;
+    uint32_t attempts; /* at names with several addresses */
+    int fd;            /* -1: none */
+    bool connecting;   /* the socket is not through yet */
     struct event readable, writable;
     redisReader *reader;
     struct arena reply; /* what is being parsed */
@@ -230,26 +233,49 @@ static void redis_connect_unix(struct redis *redis)
     redis_socket(redis, (const struct sockaddr *)&to, sizeof to);
 }
 
-static void redis_connect_numeric(struct redis *redis, const char *host, const char *port)
+/* False: `host` is a name. */
+static bool redis_connect_numeric(struct redis *redis, const char *host, const char *port)
 {
     const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
-    int problem = getaddrinfo(host, port, &wanted, &found);
-    if (problem) {
-        redis_fail(redis, "%s is no address: %s", host, gai_strerror(problem));
-        return;
-    }
+    if (getaddrinfo(host, port, &wanted, &found) != 0)
+        return false;
     redis_socket(redis, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);
+    return true;
+}
+
+/* A name with several addresses: each attempt takes the next. */
+static void redis_resolved(void *owner, const struct resolve_answer *answer)
+{
+    struct redis *redis = owner;
+    char host[INET6_ADDRSTRLEN + sizeof "[]"];
+    redis->question = NULL;
+    if (answer->status != GW_OK) {
+        redis_fail(redis, "%s: %s", redis->setup.server->host, answer->why);
+        return;
+    }
+    const char *address = answer->addresses[redis->attempts++ % answer->n_addresses];
+    bool bracketed = address[0] == '[';
+    const char *end = strrchr(address, ':');
+    snprintf(host, sizeof host, "%.*s", (int)(end - address) - 2 * bracketed, address + bracketed);
+    if (!redis_connect_numeric(redis, host, end + 1))
+        redis_fail(redis, "%s is no address", host);
 }
 
 static void redis_connect(struct redis *redis)
 {
     const struct redis_server *server = redis->setup.server;
-    if (server->unix_path)
+    if (server->unix_path) {
         redis_connect_unix(redis);
-    else
-        redis_connect_numeric(redis, server->host, server->port);
+    } else if (!redis_connect_numeric(redis, server->host, server->port)) {
+        redis->question = redis->setup.resolver
+                              ? resolve_start(redis->setup.resolver, redis->setup.loop, server->host,
+                                              server->port, redis_resolved, redis)
+                              : NULL;
+        if (!redis->question)
+            redis_fail(redis, "%s cannot be looked up", server->host);
+    }
 }
 
 /* --- the greeting: what a connection must have said and heard before it is used
@@ -652,6 +678,9 @@ static void on_timer(struct loop_timer *timer)
 
 static void redis_disconnect(struct redis *redis)
 {
+    if (redis->question)
+        resolve_cancel(redis->question);
+    redis->question = NULL;
     if (redis->fd >= 0) {
         event_del(&redis->readable);
         event_del(&redis->writable);

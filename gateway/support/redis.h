@@ -27,6 +27,7 @@
 #include "support/err.h"
 #include "support/loop.h"
 #include "support/metrics.h"
+#include "support/resolve.h"
 
 struct redis;
 
@@ -39,6 +40,7 @@ struct redis_server {
 
 struct redis_setup {
     struct loop *loop;
+    struct resolver *resolver;         /* outlives the client; NULL where hosts are numeric */
     struct metrics *metrics;
     const struct redis_server *server; /* borrowed for the client's life, as are the texts */
     const char *use;                   /* what for: a label of its metrics and log lines, "cache" */
