@@ -50,6 +50,7 @@ static void require(bool holds)
 struct fixture {
     struct arena arena;
     struct config config;
+    struct period period;
     struct config_endpoint endpoint;
     struct infer infer;
     struct request request;
@@ -61,9 +62,12 @@ static enum gw_status decode(struct fixture *fixture, const struct signature *si
     memset(fixture, 0, sizeof *fixture);
     fixture->config.limits.rows = 100;
     fixture->endpoint.signature = signature;
-    fixture->infer.config = &fixture->config;
+    atomic_init(&fixture->config.refs, 1);
+    fixture->period.plan = plan_new(&fixture->config);
+    require(fixture->period.plan);
     fixture->infer.json = json_reader_new();
     fixture->request.infer = &fixture->infer;
+    fixture->request.period = &fixture->period;
     fixture->request.endpoint = &fixture->endpoint;
     fixture->request.arena = &fixture->arena;
     char *copy = malloc(length + CODEC_PADDING);
@@ -80,6 +84,7 @@ static enum gw_status decode(struct fixture *fixture, const struct signature *si
 static void close_fixture(struct fixture *fixture)
 {
     json_reader_free(fixture->infer.json);
+    plan_unref(fixture->period.plan);
     arena_clear(&fixture->arena);
 }
 

@@ -13,6 +13,7 @@ struct fixture {
     struct config config;
     struct infer infer;
     struct signature signature;
+    struct period period;
     struct config_endpoint endpoint;
     struct config_version version;
     struct request request;
@@ -22,12 +23,15 @@ static void fixture_open(struct fixture *fixture, struct tensor_spec *inputs, ui
 {
     memset(fixture, 0, sizeof *fixture);
     fixture->config.limits.rows = LIMIT_ROWS;
-    fixture->infer.config = &fixture->config;
+    atomic_init(&fixture->config.refs, 1);
+    fixture->period.plan = plan_new(&fixture->config);
+    cr_assert_not_null(fixture->period.plan);
     fixture->infer.json = json_reader_new();
     fixture->signature = (struct signature){.inputs = inputs, .n_inputs = n_inputs};
     fixture->endpoint.signature = &fixture->signature;
     fixture->version.full_name = "digits@forest";
     fixture->request.infer = &fixture->infer;
+    fixture->request.period = &fixture->period;
     fixture->request.arena = &fixture->arena;
     fixture->request.endpoint = &fixture->endpoint;
     fixture->request.version = &fixture->version;
@@ -37,6 +41,7 @@ static void fixture_open(struct fixture *fixture, struct tensor_spec *inputs, ui
 static void fixture_close(struct fixture *fixture)
 {
     json_reader_free(fixture->infer.json);
+    plan_unref(fixture->period.plan);
     buf_clear(&fixture->request.reply);
     arena_clear(&fixture->arena);
 }
