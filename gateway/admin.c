@@ -176,6 +176,53 @@ static void write_endpoint(struct buf *out, const struct config_endpoint *endpoi
     buf_text(out, "]}");
 }
 
+static void write_redis_shard(struct buf *out, struct cache_redis *redis)
+{
+    struct cache_redis_status status;
+    cache_redis_status(redis, &status);
+    buf_printf(out, "{\"breaker\":\"%s\",\"since_s\":%.1f,\"stores\":%s,",
+               breaker_state_name(status.redis.state), (double)(loop_now_us() - status.redis.since_us) / 1e6,
+               status.stores_off ? "false" : "true");
+    write_key_text(out, "why", status.redis.why);
+    buf_text(out, "}");
+}
+
+/* How many of the shards wait for lookups of this version. */
+static void write_redis_version(struct admin *admin, struct buf *out, const struct config_version *version)
+{
+    uint32_t shards = gateway_config(admin->gateway)->shards, awaiting = 0;
+    for (uint32_t i = 0; i < shards; i++)
+        awaiting += cache_redis_awaits(gateway_redis(admin->gateway, i), version->full_name);
+    buf_text(out, "{");
+    write_key_text(out, "version", version->full_name);
+    buf_printf(out, ",\"lookups\":\"%s\"}",
+               awaiting == shards ? "awaited"
+               : awaiting         ? "awaited by some shards"
+                                  : "sampled");
+}
+
+static void write_redis(struct admin *admin, struct buf *out)
+{
+    const struct config *config = gateway_config(admin->gateway);
+    if (!config->redis.shown) {
+        buf_text(out, "null");
+        return;
+    }
+    buf_text(out, "{");
+    write_key_text(out, "url", config->redis.shown);
+    buf_text(out, ",\"shards\":[");
+    for (uint32_t i = 0; i < config->shards; i++) {
+        buf_text(out, i ? "," : "");
+        write_redis_shard(out, gateway_redis(admin->gateway, i));
+    }
+    buf_text(out, "],\"versions\":[");
+    for (uint32_t i = 0; i < config->n_versions; i++) {
+        buf_text(out, i ? "," : "");
+        write_redis_version(admin, out, config->versions[i]);
+    }
+    buf_text(out, "]}");
+}
+
 static int write_status(struct admin *admin, struct buf *out)
 {
     const struct config *config = gateway_config(admin->gateway);
@@ -196,7 +243,9 @@ static int write_status(struct admin *admin, struct buf *out)
         buf_text(out, i ? "," : "");
         write_endpoint(out, config->endpoints[i]);
     }
-    buf_text(out, "]}\n");
+    buf_text(out, "],\"redis\":");
+    write_redis(admin, out);
+    buf_text(out, "}\n");
     return 200;
 }
 
@@ -281,7 +330,7 @@ static const struct page {
      "200 while clients are to be sent here: from when it was ready, or timeouts.start was over, to its "
      "drain",
      write_serving},
-    {"/status", "application/json", "models, versions, replicas, endpoints", write_status},
+    {"/status", "application/json", "models, versions, replicas, endpoints, Redis", write_status},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", "Prometheus metrics", write_metrics},
     {"/", "text/plain; charset=utf-8", "this list", write_index},
 };

@@ -39,6 +39,18 @@ struct config_timeouts {     /* microseconds */
     uint64_t drain_us;       /* timeouts.drain: 10s; after SIGTERM */
 };
 
+struct config_redis {        /* cache.redis.* */
+    const char *shown;       /* the URL without user and password; NULL: no Redis */
+    const char *unix_path;   /* NULL: TCP */
+    const char *host, *port; /* a name or numeric */
+    const char *user, *password; /* NULL: none. Never printed */
+    uint32_t database;
+    const char *prefix;      /* prefix: xebec; of all keys */
+    uint64_t connect_timeout_us, command_timeout_us; /* timeout.connect 1s, timeout.command 10ms */
+};
+
+bool config_redis_same(const struct config_redis *a, const struct config_redis *b);
+
 enum batching_policy { BATCHING_NONE, BATCHING_FIXED, BATCHING_AIMD };
 struct config_batching {     /* models.NAME.batching.* */
     enum batching_policy policy; /* aimd */
@@ -106,6 +118,7 @@ struct config {
     struct config_limits limits;
     struct config_timeouts timeouts;
     size_t cache_bytes;       /* cache.memory: 64MiB; 0 or `cache: off`: none */
+    struct config_redis redis; /* cache.redis: none */
     struct config_model *const *models;
     uint32_t n_models;
     struct config_version *const *versions; /* of all models */

@@ -24,6 +24,10 @@ enum key_type {
     KEY_ACCESS_LOG,
     KEY_FILE,    /* the absolute path of a file */
     KEY_LISTEN,
+    KEY_REDIS, /* a section, or its url alone */
+    KEY_REDIS_URL,
+    KEY_REDIS_PREFIX,
+    KEY_PASSWORD_FILE,
     KEY_DATATYPE,
     KEY_SHAPE,
     KEY_MODELS,
@@ -79,6 +83,8 @@ key_reader read_number, read_boolean, read_choice, read_shards, read_access_log,
     read_shape;
 /* "host:port", "[v6]:port" or "unix:/path" of a replica; reports and returns NULL otherwise. */
 const char *read_target(struct config_reader *reader, const struct node *node);
+/* config_redis.c */
+key_reader read_redis, read_redis_url, read_redis_prefix, read_password_file;
 /* config_models.c */
 key_reader read_models, read_tensors, read_versions, read_replicas;
 /* config_endpoints.c */

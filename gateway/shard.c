@@ -23,6 +23,7 @@ struct shard {
     struct gateway *gateway;
     struct loop *loop;
     struct rpc_client *rpc;
+    struct cache_redis *redis; /* NULL: none is configured */
     struct infer infer;
     struct listener *listener; /* NULL: another shard listens for all (unix sockets) */
     pthread_t thread;
@@ -119,6 +120,20 @@ static struct config_limits shard_limits(const struct gateway *gateway, const st
     return limits;
 }
 
+/* False only where one is configured and cannot be. */
+static bool shard_open_redis(struct gateway *gateway, struct shard *shard)
+{
+    if (!gateway->plan->config->redis.shown)
+        return true;
+    const struct cache_redis_setup setup = {.config = gateway->plan->config,
+                                            .loop = shard->loop,
+                                            .resolver = gateway->resolver,
+                                            .metrics = gateway->metrics,
+                                            .shard = (uint32_t)(shard - gateway->shards)};
+    shard->infer.redis = shard->redis = cache_redis_new(&setup);
+    return shard->redis != NULL;
+}
+
 static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw_err *err)
 {
     const struct config *config = gateway->plan->config;
@@ -169,7 +184,8 @@ static bool gateway_open(struct gateway *gateway, struct config *config, struct 
         return false;
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
-        if (!shard_infer(gateway, shard) || !shard_listen(gateway, shard, err))
+        if (!shard_infer(gateway, shard) || !shard_open_redis(gateway, shard) ||
+            !shard_listen(gateway, shard, err))
             return false;
     }
     return true;
@@ -243,6 +259,11 @@ struct metrics *gateway_metrics(const struct gateway *gateway)
     return gateway->metrics;
 }
 
+struct cache_redis *gateway_redis(const struct gateway *gateway, uint32_t shard)
+{
+    return gateway->shards[shard].redis;
+}
+
 uint16_t gateway_port(const struct gateway *gateway)
 {
     return gateway->plan->config->listen.unix_path ? 0 : listener_port(gateway->shards[0].listener);
@@ -274,10 +295,11 @@ static bool addresses_same(const struct config_address *a, const struct config_a
 static enum gw_status refuse_change(const struct config *now, const struct config *next, struct gw_err *err)
 {
     const char *key =
-        !addresses_same(&now->listen, &next->listen) ? "listen"
-        : !addresses_same(&now->admin, &next->admin) ? "admin"
-        : now->shards != next->shards                ? "shards"
-        : now->cache_bytes != next->cache_bytes      ? "cache.memory"
+        !addresses_same(&now->listen, &next->listen)    ? "listen"
+        : !addresses_same(&now->admin, &next->admin)    ? "admin"
+        : now->shards != next->shards                   ? "shards"
+        : now->cache_bytes != next->cache_bytes         ? "cache.memory"
+        : !config_redis_same(&now->redis, &next->redis) ? "cache.redis"
         : strcmp(now->access_log ? now->access_log : "", next->access_log ? next->access_log : "") != 0
             ? "log.access"
             : NULL;
@@ -484,6 +506,7 @@ static void gateway_free(struct gateway *gateway)
     gateway_flush(gateway); /* versions are freed at home */
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
+        cache_redis_free(shard->redis);
         if (shard->rpc)
             rpc_client_free(shard->rpc);
         loop_free(shard->loop);

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "infer/cache.h"
+#include "infer/cache_redis.h"
 #include "infer/version.h"
 #include "support/err.h"
 #include "support/metrics.h"
@@ -40,6 +41,7 @@ bool gateway_stop(struct gateway *gateway);
 /* In force; until the next turn of the loop. */
 const struct config *gateway_config(const struct gateway *gateway);
 struct version *gateway_version(const struct gateway *gateway, uint32_t index);
+struct cache_redis *gateway_redis(const struct gateway *gateway, uint32_t shard); /* NULL: none is configured */
 struct metrics *gateway_metrics(const struct gateway *gateway);
 uint16_t gateway_port(const struct gateway *gateway); /* the one listened on; 0: a unix socket */
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "infer/cache_sample.h"
 #include "infer/request_metrics.h"
 #include "infer/route.h"
 
@@ -212,8 +213,28 @@ static struct cache_key known_context(const struct request *request)
         known->key = context_key(request);
         memcpy(known->digest, request->digest, sizeof known->digest);
         known->is_known = true;
+        known->is_redis_known = false;
     }
     return known->key;
+}
+
+static struct cache_value_key redis_context(const struct request *request)
+{
+    return cache_value_context(request->version->full_name, request->digest, request->inputs,
+                               request->n_inputs, request->outputs, request->n_outputs, request->parameters,
+                               request->parameters_bytes);
+}
+
+/* Made when first needed: most rows never get as far as Redis. After known_context(), of the same digest. */
+static struct cache_value_key known_redis_context(const struct request *request)
+{
+    struct known_context *known = &request->period->contexts[request->version->index];
+    if (!form_is_fixed(request) || memcmp(known->digest, request->digest, sizeof known->digest) != 0)
+        return redis_context(request);
+    if (!known->is_redis_known)
+        known->redis = redis_context(request);
+    known->is_redis_known = true;
+    return known->redis;
 }
 
 /* --- CACHE_WAIT: looking rows up, and being woken ---------------------------------------------------------
@@ -256,6 +277,7 @@ static void row_missing(struct request *request, struct row *row, bool leads)
     row->state = ROW_MISSING;
     row->leads = leads;
     request->rows_missing++;
+    request->rows_untried += !row->tried;
 }
 
 static void row_look_up(struct request *request, uint32_t index, uint64_t now_us)
@@ -316,8 +338,165 @@ static void row_settle(struct request *request, struct row *row, uint64_t now_us
     }
 }
 
+/* --- CACHE_WAIT: asking Redis for what memory missed
+ * --------------------------------------------------------
+ */
+
+/* The version's part of Redis; NULL: none, and no memory to make one. */
+static struct cache_redis_part *redis_part(const struct request *request)
+{
+    struct known_context *known = &request->period->contexts[request->version->index];
+    if (!known->redis_part)
+        known->redis_part = cache_redis_part(request->infer->redis, request->version->full_name);
+    return known->redis_part;
+}
+
+static void row_found(struct request *request, struct row *row, const struct cache_redis_found *found,
+                      uint64_t now_us)
+{
+    row->redis_key = NULL; /* it is there */
+    row_end(request, row, (struct row_outcome){.status = GW_OK, .result = found->answer});
+    if (row->leads)
+        cache_fill(request->infer->cache, row->key, found->answer, 0, now_us, found->ttl_us, true);
+    row->leads = false;
+}
+
+/* The lookup is over: rows that are still ASKED were not found, and the clock is the SLO's again. */
+static void request_end_lookup(struct request *request)
+{
+    request->lookup = NULL;
+    for (uint32_t i = 0; i < request->n_rows; i++)
+        if (request->rows[i].state == ROW_ASKED)
+            row_missing(request, &request->rows[i], request->rows[i].leads);
+    if (loop_timer_is_set(&request->slo_timer) &&
+        loop_timer_set(request->infer->loop, &request->slo_timer, request->deadline_us) != GW_OK)
+        abort(); /* a timer that is set can be moved */
+}
+
+static void redis_told(void *client, struct cache_redis_found *found)
+{
+    struct request *request = client;
+    uint64_t now_us = loop_now_us();
+    for (uint32_t i = 0; i < request->n_rows; i++) {
+        if (request->rows[i].state != ROW_ASKED)
+            continue;
+        struct cache_redis_found *each = found++; /* rows were asked in their order */
+        if (each->answer)
+            row_found(request, &request->rows[i], each, now_us);
+        each->answer = NULL;
+    }
+    request_end_lookup(request);
+    request_go_on(request);
+}
+
+static void request_give_up_lookup(struct request *request)
+{
+    cache_redis_give_up(request->lookup);
+    request_end_lookup(request);
+}
+
+/* Every untried row gets its one try. Returns how many are to be looked up; their keys lie in a row. */
+static uint32_t rows_pick(struct request *request, enum cache_redis_mode mode, struct cache_value_key *keys)
+{
+    const struct cache_value_key context = known_redis_context(request);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < request->n_rows; i++) {
+        struct row *row = &request->rows[i];
+        if (row->state != ROW_MISSING || row->tried)
+            continue;
+        row->tried = true;
+        keys[n] = cache_value_key(&context, request->inputs, request->n_inputs, i);
+        if (mode == CACHE_REDIS_AWAITED || cache_sample_picks(&keys[n]))
+            row->redis_key = &keys[n++];
+    }
+    return n;
+}
+
+static void rows_pass(struct request *request)
+{
+    for (uint32_t i = 0; i < request->n_rows; i++)
+        request->rows[i].tried = request->rows[i].tried || request->rows[i].state == ROW_MISSING;
+}
+
+/* Rows that wait for the lookup: those that have just got their key. */
+static void rows_wait(struct request *request, const struct cache_value_key *keys, uint32_t n)
+{
+    for (uint32_t i = 0; i < request->n_rows; i++) {
+        struct row *row = &request->rows[i];
+        if (row->state != ROW_MISSING || row->redis_key < keys || row->redis_key >= keys + n)
+            continue;
+        row->state = ROW_ASKED;
+        request->rows_missing--;
+    }
+}
+
+/* Sends the lookup of rows whose keys these are; where it is awaited, the clock is that of our patience. */
+static void request_send_lookup(struct request *request, const struct cache_value_key *keys, uint32_t n,
+                                bool awaited)
+{
+    struct cache_redis_part *part = redis_part(request);
+    uint64_t now_us = loop_now_us();
+    struct cache_redis_question question = {.signature = &request->version->model->signature,
+                                            .ttl_us = request->version->model->cache_ttl_us,
+                                            .keys = keys,
+                                            .n_rows = n,
+                                            .outputs = request->outputs,
+                                            .n_outputs = request->n_outputs,
+                                            .told = awaited ? redis_told : NULL,
+                                            .owner = request};
+    memcpy(question.digest, request->digest, sizeof question.digest);
+    struct cache_redis_lookup *lookup = cache_redis_ask(part, &question);
+    if (!awaited || !lookup)
+        return;
+    request->lookup = lookup;
+    rows_wait(request, keys, n);
+    uint64_t until_us = now_us + cache_redis_patience_us(part, now_us, request->deadline_us);
+    if (loop_timer_set(request->infer->loop, &request->slo_timer, until_us) != GW_OK)
+        abort(); /* it was set before */
+}
+
+/* Whether rows that memory missed now wait for Redis. */
+static bool request_ask_redis(struct request *request)
+{
+    uint32_t untried = request->rows_untried;
+    request->rows_untried = 0;
+    if (!untried || !request->infer->redis || !request->use_cache)
+        return false;
+    struct cache_redis_part *part = redis_part(request);
+    enum cache_redis_mode mode = part ? cache_redis_mode(part, request->digest, untried) : CACHE_REDIS_OFF;
+    struct cache_value_key *keys =
+        mode == CACHE_REDIS_OFF ? NULL : arena_array(request->arena, untried, sizeof *keys);
+    if (!keys) {
+        rows_pass(request);
+        return false;
+    }
+    uint32_t n = rows_pick(request, mode, keys);
+    if (n)
+        request_send_lookup(request, keys, n, mode == CACHE_REDIS_AWAITED);
+    return request->lookup != NULL;
+}
+
 /* --- AWAY: a job goes to the version's home shard, and comes home ------------------------------------------
  */
+
+/* What the model answered goes to Redis, later in the turn. */
+static void request_share(struct request *request, const struct job *job, uint64_t now_us)
+{
+    struct cache_redis_part *part = redis_part(request);
+    bool any = false;
+    for (uint32_t i = 0; part && i < job->entry.n_rows; i++) {
+        const struct row *row = &request->rows[job->rows[i]];
+        if (row->outcome.status != GW_OK)
+            continue;
+        any = true;
+        if (row->redis_key &&
+            memcmp(row->outcome.result->digest, request->digest, sizeof request->digest) == 0)
+            cache_redis_store(part, row->redis_key, row->outcome.result, row->outcome.row,
+                              request->version->model->cache_ttl_us);
+    }
+    if (any)
+        cache_redis_model_took(part, now_us - request->sent_us);
+}
 
 static void job_home(struct job *job)
 {
@@ -331,6 +510,8 @@ static void job_home(struct job *job)
         if (row->leads)
             row_settle(request, row, now_us);
     }
+    if (request->infer->redis && request->use_cache)
+        request_share(request, job, now_us);
     request_go_on(request);
 }
 
@@ -398,6 +579,7 @@ static void request_send_missing(struct request *request)
     for (uint32_t i = 0; i < job->entry.n_rows; i++)
         request->rows[job->rows[i]].state = ROW_AWAY;
     request->rows_missing = 0;
+    request->sent_us = request->infer->redis ? loop_now_us() : 0;
     request->job = job;
     request_enter(request, REQUEST_AWAY);
     version_submit(request->period->plan->versions[request->version->index], job);
@@ -410,16 +592,18 @@ static bool request_start_clock(struct request *request)
            loop_timer_set(request->infer->loop, &request->slo_timer, request->deadline_us) == GW_OK;
 }
 
-/* After every change of its rows: send what is missing, wait, or reply. */
+/* After every change of its rows: ask for what is missing, send it, wait, or reply. */
 static void request_go_on(struct request *request)
 {
-    if (request->job)
+    if (request->job || request->lookup)
         return; /* its rows first */
     if (request->rows_missing) {
         if (request->ending != GW_OK)
             request_end_missing(request, request->ending);
         else if (!request_start_clock(request))
             request_end_missing(request, GW_E_NO_MEMORY);
+        else if (request_ask_redis(request))
+            return;
         else
             request_send_missing(request);
     }
@@ -465,7 +649,7 @@ static enum gw_status request_make_rows(struct request *request)
         !(request->rows = arena_zalloc(request->arena, bytes)))
         return GW_E_NO_MEMORY;
     request->rows_open = request->n_rows;
-    request->use_cache = plan->config->cache_bytes && version->model->cache &&
+    request->use_cache = (plan->config->cache_bytes || request->infer->redis) && version->model->cache &&
                          version_digest(plan->versions[version->index], request->digest);
     if (request->use_cache)
         request->context = form_is_fixed(request) ? known_context(request) : context_key(request);
@@ -526,8 +710,9 @@ void request_start(struct request *request, const char *body, size_t length)
  * ---------------------------------------------------------------------------------------- */
 
 /*
- * Time is up: rows that wait in the cache's line leave it, those away are recalled. A row that is just being
- * woken keeps its place until then. Ends the request at once where nothing is under way any more.
+ * Time is up: rows that wait in the cache's line or for Redis leave it, those away are recalled. A row that
+ * is just being woken keeps its place until then. Ends the request at once where nothing is under way any
+ * more.
  */
 static void request_end(struct request *request, enum gw_status status)
 {
@@ -535,6 +720,8 @@ static void request_end(struct request *request, enum gw_status status)
         return;
     request->ending = status;
     loop_timer_cancel(request->infer->loop, &request->slo_timer);
+    if (request->lookup)
+        request_give_up_lookup(request);
     for (uint32_t i = 0; i < request->n_rows; i++) {
         struct row *row = &request->rows[i];
         if (row->state == ROW_WAITING && cache_leave(request->infer->cache, row->key, &row->waiter->cache))
@@ -546,9 +733,16 @@ static void request_end(struct request *request, enum gw_status status)
         request_go_on(request);
 }
 
+/* Either our patience with Redis is at its end, and the model is asked, or the SLO is. */
 static void slo_passed(struct loop_timer *timer)
 {
-    request_end(container_of(timer, struct request, slo_timer), GW_E_DEADLINE);
+    struct request *request = container_of(timer, struct request, slo_timer);
+    if (request->lookup && loop_now_us() < request->deadline_us) {
+        request_give_up_lookup(request);
+        request_go_on(request);
+    } else {
+        request_end(request, GW_E_DEADLINE);
+    }
 }
 
 void request_cancel(struct request *request)

@@ -5,7 +5,8 @@
  *     DECODING    dialect->decode(): body -> tensors in the exchange's arena, checked against the signature
  *     ROUTING     route: which version
  *     CACHE_WAIT  every row: answered from memory, joined to an identical row in flight, or missing;
- *                 stays here while rows wait for others' answers
+ *                 what is missing is asked of Redis, where there is one and it pays (infer/cache_redis.h);
+ *                 stays here while rows wait for others' answers, or for Redis
  *     AWAY        missing rows are at the version's home shard: queued, in flight (infer/version.h)
  *     REPLYING    dialect->encode(): outcomes -> bytes
  *     DONE        request->done(); the edge sends the bytes and frees the request
@@ -14,7 +15,7 @@
  *        |           |           |  ^------'  '------------------^   ^
  *        '-----------'-----------'--- an error, or all rows known ---'
  *
- * The SLO is one timer: when it fires, rows without an outcome get GW_E_DEADLINE: those waiting leave the cache's
+ * The SLO is one timer, which stands for the patience with Redis while that is asked: when it fires, rows without an outcome get GW_E_DEADLINE: those waiting leave the cache's
  * line, those away are recalled. A client that hangs up does the same with GW_E_CANCELLED.
  * Rows at home and rows away are never written by two threads: a job belongs to one side at a time.
  */
@@ -26,6 +27,7 @@
 
 #include "config.h"
 #include "infer/cache.h"
+#include "infer/cache_redis.h"
 #include "infer/codec.h"
 #include "infer/plan.h"
 #include "support/arena.h"
@@ -57,9 +59,11 @@ struct dialect {
  *               NEW -> WAITING -> DONE                    an identical row in flight was answered
  *                      WAITING -> NEW                     ... or given up: look it up again
  *               NEW -> MISSING -> AWAY -> DONE            computed
+ *                      MISSING -> ASKED -> DONE           found in Redis; at most one try
+ *                                 ASKED -> MISSING        ... or not, or not in time
  *                      MISSING -> DONE                    its time was up before it could be sent
  */
-enum row_state { ROW_NEW, ROW_WAITING, ROW_MISSING, ROW_AWAY, ROW_DONE };
+enum row_state { ROW_NEW, ROW_WAITING, ROW_MISSING, ROW_ASKED, ROW_AWAY, ROW_DONE };
 
 struct row {
     struct row_outcome outcome;
@@ -67,13 +71,17 @@ struct row {
     struct row_waiter *waiter; /* while WAITING */
     enum row_state state;
     bool leads;                /* owes the cache a fill, fail or abandon */
+    bool tried;                /* with Redis, for better or worse */
+    const struct cache_value_key *redis_key; /* under which its answer is to be stored in Redis; NULL: it is not */
 };
 
-/* The shared part of the cache keys of a version's rows, where it is always the same. */
+/* What is known of a version: the shared part of its rows' cache keys, where it is always the same. */
 struct known_context {
     uint64_t digest[2];
     struct cache_key key;
-    bool is_known;
+    struct cache_value_key redis;
+    struct cache_redis_part *redis_part; /* NULL until it was asked for */
+    bool is_known, is_redis_known;
 };
 
 /* One shard's side of a plan: from the turn in which it comes into force until the last request that went by it is freed. */
@@ -93,6 +101,7 @@ struct infer {
     struct loop *loop;
     struct period *period;            /* in force: what new requests go by */
     struct cache *cache;              /* of 0 bytes where it is off */
+    struct cache_redis *redis;        /* borrowed; NULL: none. Set after infer_init() */
     struct json_reader *json;
     uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
     uint32_t open;                    /* requests not yet freed, of all periods */
@@ -128,7 +137,10 @@ struct request {
     struct row *rows;
     uint32_t rows_open;                     /* not DONE */
     uint32_t rows_missing;                  /* MISSING: to go with the next job */
+    uint32_t rows_untried;                  /* of them, those that Redis was not tried for */
+    struct cache_redis_lookup *lookup;      /* while rows are ASKED */
     struct job *job;                        /* the one that is away; NULL when none is */
+    uint64_t sent_us;                       /* when it went */
     struct row_waiter *spare_waiter;
     struct cache_key context;               /* of its rows' cache keys */
     uint64_t digest[2];                     /* of the model that the context is about */

@@ -1,7 +1,7 @@
 /*
- * worker_codec: what the gateway says to a replica. Requests are written by hand rather than by protobuf-c,
- * so that rows are copied once, straight from the requests they came with. worker_judge.c reads what comes
- * back.
+ * worker_codec: what the gateway says to a replica, and a row of an answer said again. Requests are written
+ * by hand rather than by protobuf-c, so that rows are copied once, straight from the requests they came with.
+ * worker_judge.c reads what comes back.
  */
 #include "replica/worker_codec.h"
 
@@ -159,5 +159,31 @@ enum gw_status worker_predict_write(const struct predict_input *input, uint8_t *
 {
     struct wire wire = {.out = out, .room = size};
     put_predict_request(&wire, input);
+    return wire.overrun || wire.length != size ? GW_E_INTERNAL : GW_OK;
+}
+
+static void put_answer(struct wire *wire, const struct predict_result *answer, uint32_t row)
+{
+    for (uint32_t i = 0; i < answer->n_outputs; i++)
+        put_spec(wire, 1, &answer->outputs[i].spec, 1);
+    for (uint32_t i = 0; i < answer->n_outputs; i++) {
+        size_t bytes;
+        const uint8_t *data = tensor_row(&answer->outputs[i], row, &bytes);
+        put_block(wire, 15, data, bytes);
+    }
+}
+
+size_t worker_answer_size(const struct predict_result *answer, uint32_t row)
+{
+    struct wire measured = {0};
+    put_answer(&measured, answer, row);
+    return measured.overrun || measured.length > INT_MAX ? 0 : measured.length;
+}
+
+enum gw_status worker_answer_write(const struct predict_result *answer, uint32_t row, uint8_t *out,
+                                   size_t size)
+{
+    struct wire wire = {.out = out, .room = size};
+    put_answer(&wire, answer, row);
     return wire.overrun || wire.length != size ? GW_E_INTERNAL : GW_OK;
 }

@@ -50,6 +50,11 @@ GW_MUST_CHECK enum gw_status worker_predict_read(const uint8_t *bytes, size_t si
                                                  const char *const *wanted, uint32_t n_wanted,
                                                  struct predict_result **result, struct gw_err *err);
 
+/* One well row of an answer as a PredictResponse of its own, for caches; worker_predict_read() judges what comes back. */
+size_t worker_answer_size(const struct predict_result *answer, uint32_t row); /* exact; 0 if it would exceed 2 GiB */
+GW_MUST_CHECK enum gw_status worker_answer_write(const struct predict_result *answer, uint32_t row, uint8_t *out,
+                                                 size_t size);
+
 struct worker_description {
     const char *model, *version, *digest;
     struct signature signature;

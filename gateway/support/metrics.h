@@ -38,6 +38,10 @@
     X(METRIC_CACHE_EVICTIONS,     COUNTER,   "xebec_cache_evictions_total",          "Rows evicted to make room.") \
     X(METRIC_CACHE_BYTES,         GAUGE,     "xebec_cache_bytes",                    "Bytes the cache takes, everything counted.") \
     X(METRIC_CACHE_ROWS,          GAUGE,     "xebec_cache_rows",                     "Rows in the cache.") \
+    X(METRIC_CACHE_REDIS_ROWS,    COUNTER,   "xebec_cache_redis_rows_total",         "Rows that memory missed, by version and how looking them up in Redis ended.") \
+    X(METRIC_CACHE_REDIS_STORES,  COUNTER,   "xebec_cache_redis_stores_total",       "Answers for Redis, by version and how storing them ended.") \
+    X(METRIC_CACHE_REDIS_SECONDS, SECONDS,   "xebec_cache_redis_seconds",            "Time that requests waited for a lookup in Redis.") \
+    X(METRIC_CACHE_REDIS_AWAITING, GAUGE,    "xebec_cache_redis_awaiting",           "Shards whose lookups in Redis are waited for, rather than sampled, by version.") \
     X(METRIC_REDIS_BREAKERS,      GAUGE,     "xebec_redis_breakers",                 "Connections to Redis, by use and state of their circuit breaker: closed is well.") \
     X(METRIC_REDIS_OPENED,        COUNTER,   "xebec_redis_opened_total",             "Times that a connection to Redis was lost or given up, by use.") \
     X(METRIC_REDIS_COMMANDS,      COUNTER,   "xebec_redis_commands_total",           "Commands to Redis, by use and outcome.") \
