@@ -2,8 +2,7 @@
 #include "infer/cache_sample.h"
 
 #define ROW_SHARE  (1.0 / 64) /* of a new row in the hit ratio: it takes some dozens to change a mode */
-#define TIME_SHARE (1.0 / 32)
-#define CPU_US     20.0 /* of a lookup and a store here, and at the server where it shares our cores */
+#define CPU_US     20.0       /* of a lookup and a store here, and at the server where it shares our cores */
 #define HYSTERESIS 1.5
 
 void cache_sample_init(struct cache_sample *sample)
@@ -21,25 +20,27 @@ void cache_sample_row(struct cache_sample *sample, bool hit)
     sample->hit_ratio += ROW_SHARE * (hit - sample->hit_ratio);
 }
 
-static void average(double *of, uint64_t us)
+/* The first ones count more, until there are enough. */
+static void average(double *of, uint32_t *count, uint64_t us)
 {
-    *of = *of > 0 ? *of + TIME_SHARE * ((double)us - *of) : (double)us;
+    *count += *count < CACHE_SAMPLE_LEAST;
+    *of += ((double)us - *of) / *count;
 }
 
 void cache_sample_lookup(struct cache_sample *sample, uint64_t us)
 {
-    average(&sample->lookup_us, us);
+    average(&sample->lookup_us, &sample->lookups, us);
 }
 
 void cache_sample_model(struct cache_sample *sample, uint64_t us)
 {
-    average(&sample->model_us, us);
+    average(&sample->model_us, &sample->models, us);
 }
 
 bool cache_sample_decide(struct cache_sample *sample)
 {
-    if (sample->model_us <= 0)
-        return false; /* every row so far was found */
+    if (sample->lookups < CACHE_SAMPLE_LEAST || sample->models < CACHE_SAMPLE_LEAST)
+        return false;
     double gain_us = sample->hit_ratio * sample->model_us, cost_us = sample->lookup_us + CPU_US;
     bool awaited = gain_us > (sample->awaited ? cost_us : HYSTERESIS * cost_us);
     bool changed = awaited != sample->awaited;

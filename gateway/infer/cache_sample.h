@@ -20,10 +20,14 @@
 
 #include "infer/cache_value.h"
 
-enum { CACHE_SAMPLE_ONE_OF = 16 };
+enum {
+    CACHE_SAMPLE_ONE_OF = 16,
+    CACHE_SAMPLE_LEAST = 16, /* lookups, and answers of the model, before anything is decided */
+};
 
 struct cache_sample {
-    double hit_ratio, lookup_us, model_us; /* averages that forget; times are 0 until there is one */
+    double hit_ratio, lookup_us, model_us; /* averages that forget */
+    uint32_t lookups, models;              /* that made them, as far as it matters: CACHE_SAMPLE_LEAST */
     bool awaited;
 };
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "infer/cache_sample.h"
 #include "infer/request_metrics.h"
 #include "infer/route.h"
 
@@ -406,7 +405,7 @@ static uint32_t rows_pick(struct request *request, enum cache_redis_mode mode, s
             continue;
         row->tried = true;
         keys[n] = cache_value_key(&context, request->inputs, request->n_inputs, i);
-        if (mode == CACHE_REDIS_AWAITED || cache_sample_picks(&keys[n]))
+        if (cache_redis_wants(redis_part(request), mode, &keys[n]))
             row->redis_key = &keys[n++];
     }
     return n;
