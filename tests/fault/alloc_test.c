@@ -1,8 +1,8 @@
 /*
  * alloc_test: fails every allocation on the path of a request in turn, the lazy ones of a gateway that has
- * just started too. Each request gets exactly one well-formed answer all the same: the right one, or that
- * there is no memory, or, where there is not even enough to say so, a closed connection. Afterwards
- * everything works as before.
+ * just started too, and again with a Redis behind it: of rows that are not there, and of those that are. Each
+ * request gets exactly one well-formed answer all the same: the right one, or that there is no memory, or,
+ * where there is not even enough to say so, a closed connection. Afterwards everything works as before.
  *
  * The linker leads what our own objects call (CMakeLists.txt: --wrap) to refuse() first; libraries keep their
  * memory, as does this thread, the client's. What gRPC cannot get ends the process, by its own decision.
@@ -287,6 +287,33 @@ static void fail_when_warm(void)
     served_stop(served);
 }
 
+/* Every row is looked up in Redis, computed and stored; asked again, it is found there. */
+static void fail_with_redis(struct served_replicas *started)
+{
+    served_redis_start(started);
+    struct served *served = served_start(replicas, "");
+    for (unsigned kind = 0; kind < ASK_KINDS; kind++) {
+        long n = 1;
+        for (bool any = true; any; n++) {
+            unsigned serial = next_serial++;
+            any = ask_failing(served, kind, serial, n, 0);
+            ask_calmly(served, kind, serial);
+            any = ask_failing(served, kind, serial, n, 0) || any;
+            ask_calmly(served, kind, serial);
+        }
+        check_failed(n, ask_name(kind));
+    }
+    if (served_sum(served, "xebec_cache_redis_stores_total") == 0)
+        abort();
+    say("with Redis");
+    for (long every = 2; every <= 7; every++)
+        burst(served, every);
+    served_stop(served);
+    fail_each_at_start_apart();
+    served_redis_stop(started);
+    say("with Redis, every few, and at the start");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 3) {
@@ -304,6 +331,7 @@ int main(int argc, char **argv)
     for (unsigned kind = 0; kind < ASK_KINDS; kind++)
         fail_each_when_cold(kind);
     say("first requests");
+    fail_with_redis(started);
     served_replicas_stop(started);
     json_reader_free(json);
     return 0;

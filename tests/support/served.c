@@ -27,6 +27,7 @@ static const char *const replica_names[REPLICAS] = {"echo", "said", "picky"};
 struct served_replicas {
     char folder[32];
     pid_t processes[REPLICAS];
+    pid_t redis; /* 0: none */
 };
 
 struct served {
@@ -89,7 +90,8 @@ struct served_replicas *served_replicas_start(const char *echo, const char *pick
         fail("mkdtemp: %s", strerror(errno));
     for (int i = 0; i < REPLICAS; i++)
         snprintf(address[i], ADDRESS_BYTES, "unix:%s/%s", replicas->folder, replica_names[i]);
-    replicas->processes[0] = start_process((char *const[]){echo_path, "--listen", address[0], NULL});
+    replicas->processes[0] =
+        start_process((char *const[]){echo_path, "--listen", address[0], "--digest", "d1", NULL});
     replicas->processes[1] = start_process(
         (char *const[]){echo_path, "--listen", address[1], "--model", "said", "--input", "t:BYTES:-1", NULL});
     replicas->processes[2] = start_process((char *const[]){picky_path, address[2], NULL});
@@ -112,13 +114,34 @@ void served_replicas_stop(struct served_replicas *replicas)
     free(replicas);
 }
 
+void served_redis_start(struct served_replicas *replicas)
+{
+    char path[ADDRESS_BYTES], redis[] = "/usr/bin/redis-server";
+    snprintf(path, sizeof path, "%s/redis", replicas->folder);
+    replicas->redis =
+        start_process((char *const[]){redis, "--port", "0", "--unixsocket", path, "--save", "", "--dir",
+                                      replicas->folder, "--logfile", "/dev/null", NULL});
+}
+
+void served_redis_stop(struct served_replicas *replicas)
+{
+    char path[ADDRESS_BYTES];
+    int status = -1;
+    snprintf(path, sizeof path, "%s/redis", replicas->folder);
+    kill(replicas->redis, SIGTERM);
+    if (waitpid(replicas->redis, &status, 0) < 0 || status != 0)
+        fail("redis-server ended with %#x", (unsigned)status);
+    unlink(path);
+    replicas->redis = 0;
+}
+
 /* --- the gateway --------------------------------------------------------------------------------- */
 
 static const char configuration[] =
     "listen: 127.0.0.1:0\n"
     "shards: 1\n"
     "log: {level: error}\n"
-    "cache: {memory: 64MiB}\n"
+    "cache: {%3$s}\n"
     "models:\n"
     "  echo:\n"
     "    input: {x: {datatype: FP32, shape: [-1, 4]}}\n"
@@ -146,9 +169,13 @@ static const char configuration[] =
 
 static struct config *read_configuration(const struct served_replicas *replicas, const char *more)
 {
-    char text[4096];
+    char text[4096], cache[256] = "memory: 64MiB";
     struct config_problems problems;
-    int length = snprintf(text, sizeof text, configuration, replicas->folder, more);
+    if (replicas->redis)
+        snprintf(cache, sizeof cache,
+                 "memory: 0, redis: {url: 'unix:%s/redis', timeout: {connect: 5s, command: 1s}}",
+                 replicas->folder);
+    int length = snprintf(text, sizeof text, configuration, replicas->folder, more, cache);
     struct config *config = config_parse("served.yaml", text, (size_t)length, &problems);
     for (uint32_t i = 0; i < problems.count; i++)
         fprintf(stderr, "served.yaml:%u: %s\n", problems.list[i].line, problems.list[i].what);
@@ -187,7 +214,11 @@ static bool is_ready(const struct served *served)
         if (replica.state != REPLICA_READY)
             return false;
     }
-    return true;
+    struct cache_redis *redis = gateway_redis(served->gateway, 0);
+    struct cache_redis_status status = {.redis.state = BREAKER_CLOSED};
+    if (redis)
+        cache_redis_status(redis, &status);
+    return status.redis.state == BREAKER_CLOSED;
 }
 
 void served_wait_ready(const struct served *served)

@@ -22,6 +22,13 @@ struct served_replicas;
 struct served_replicas *served_replicas_start(const char *echo, const char *picky);
 void served_replicas_stop(struct served_replicas *replicas); /* every one must have been well to the end */
 
+/*
+ * A redis-server beside them. Gateways that are made while it runs keep nothing in memory and everything there, and are
+ * ready when they have it.
+ */
+void served_redis_start(struct served_replicas *replicas);
+void served_redis_stop(struct served_replicas *replicas);
+
 struct served;
 /* more: further lines of configuration. */
 struct served *served_new(const struct served_replicas *replicas, const char *more);

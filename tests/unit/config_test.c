@@ -44,6 +44,11 @@ static void expect_problems(const char *text, size_t length, const char *expecte
     free(problems);
 }
 
+struct wrong {
+    const char *text;
+    const char *problems; /* "f.yaml:" stands before each */
+};
+
 /* --- good files --- */
 
 #define MODEL                                                                                                \
@@ -284,6 +289,138 @@ Test(config, takes_shorthands_and_empty_sections)
     }
 }
 
+static struct config *with_redis(const char *redis)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "cache: {redis: %s}\n" MODEL, redis);
+    return parse(text);
+}
+
+static void expect_text(const char *is, const char *should_be)
+{
+    if (should_be)
+        cr_expect(is && strcmp(is, should_be) == 0, "%s, not %s", is, should_be);
+    else
+        cr_expect_null(is);
+}
+
+Test(config, takes_every_form_of_redis)
+{
+    static const struct {
+        const char *text, *shown, *unix_path, *host, *port, *user, *password;
+        uint32_t database;
+    } cases[] = {
+        {"redis://cache", "redis://cache/0", NULL, "cache", "6379", NULL, NULL, 0},
+        {"redis://cache/", "redis://cache/0", NULL, "cache", "6379", NULL, NULL, 0},
+        {"'redis://10.0.0.1:7000/3'", "redis://10.0.0.1:7000/3", NULL, "10.0.0.1", "7000", NULL, NULL, 3},
+        {"'redis://[::1]:7000'", "redis://[::1]:7000/0", NULL, "::1", "7000", NULL, NULL, 0},
+        {"'redis://:pa@cache:7000'", "redis://cache:7000/0", NULL, "cache", "7000", NULL, "pa", 0},
+        {"'redis://me:p%40%2f@cache/12'", "redis://cache/12", NULL, "cache", "6379", "me", "p@/", 12},
+        {"'redis://me:a:b@cache'", "redis://cache/0", NULL, "cache", "6379", "me", "a:b", 0},
+        {"'unix:/run/r.sock'", "unix:/run/r.sock?db=0", "/run/r.sock", NULL, NULL, NULL, NULL, 0},
+        {"'unix:/run/r%20.sock?db=4'", "unix:/run/r .sock?db=4", "/run/r .sock", NULL, NULL, NULL, NULL, 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct config *config = with_redis(cases[i].text);
+        expect_text(config->redis.shown, cases[i].shown);
+        expect_text(config->redis.unix_path, cases[i].unix_path);
+        expect_text(config->redis.host, cases[i].host);
+        expect_text(config->redis.port, cases[i].port);
+        expect_text(config->redis.user, cases[i].user);
+        expect_text(config->redis.password, cases[i].password);
+        cr_expect_eq(config->redis.database, cases[i].database);
+        cr_expect_str_eq(config->redis.prefix, "xebec");
+        cr_expect_eq(config->redis.connect_timeout_us, 1000000);
+        cr_expect_eq(config->redis.command_timeout_us, 10000);
+        config_unref(config);
+    }
+}
+
+Test(config, no_redis_unless_it_is_asked_for)
+{
+    static const char *const texts[] = {MODEL, "cache: off\n" MODEL, "cache: {memory: 1MiB}\n" MODEL,
+                                        "cache: {redis: off}\n" MODEL, "cache: {redis: }\n" MODEL};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct config *config = parse(texts[i]);
+        cr_expect_null(config->redis.shown, "%s", texts[i]);
+        config_unref(config);
+    }
+}
+
+Test(config, takes_redis_in_full_and_a_password_from_a_file)
+{
+    char path[] = "/tmp/xebec-config-test.XXXXXX", text[512];
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0 && write(fd, "se cret\r\nmore\n", 15) == 15);
+    snprintf(
+        text, sizeof text,
+        "{url: 'redis://me@cache', password_file: %s, prefix: 'a:b', timeout: {connect: 2s, command: 3ms}}",
+        path);
+    struct config *config = with_redis(text);
+    expect_text(config->redis.password, "se cret");
+    expect_text(config->redis.user, "me");
+    expect_text(config->redis.prefix, "a:b");
+    cr_expect_eq(config->redis.connect_timeout_us, 2000000);
+    cr_expect_eq(config->redis.command_timeout_us, 3000);
+    config_unref(config);
+    close(fd);
+    unlink(path);
+}
+
+/* What was written is never repeated: it may hold a password. */
+Test(config_problems, redis)
+{
+    static const char *const urls[] = {"''",
+                                       "cache:6379",
+                                       "http://cache",
+                                       "redis://",
+                                       "redis://hidden@",
+                                       "redis://:@h",
+                                       "redis://:hidden@h:0",
+                                       "redis://:hidden@h:99999",
+                                       "redis://:hidden@h:x",
+                                       "redis://:hidden@h/x",
+                                       "redis://:hidden@h/0/1",
+                                       "redis://:hidden%@h",
+                                       "redis://:hidden%zz@h",
+                                       "redis://:hidden%00@h",
+                                       "redis://:hidden@h h",
+                                       "redis://:hidden@[::1",
+                                       "redis://:hidden@[::1]x",
+                                       "unix:relative",
+                                       "unix:/a?x=1",
+                                       "unix:/a?db=x",
+                                       "redis://h/1000001"};
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "cache: {redis: '%s'}\n" MODEL, urls[i][0] == '\'' ? "" : urls[i]);
+        char *problems = problems_of(text, strlen(text));
+        cr_expect(strstr(problems, "f.yaml:1:16: cache.redis: expected a URL"), "%s: %s", urls[i], problems);
+        cr_expect_not(strstr(problems, "hidden"), "%s", problems);
+        free(problems);
+    }
+    static const struct wrong cases[] = {
+        {"cache: {redis: 'rediss://h'}\n" MODEL, "f.yaml:1:16: cache.redis: rediss: TLS to Redis is not "
+                                                 "built; use redis:// in a network that you trust, "
+                                                 "or a tunnel\n"},
+        {"cache: {redis: 'redis://me@h'}\n" MODEL,
+         "f.yaml:1:16: cache.redis: a user needs a password: user:password@ in the URL, or password_file\n"},
+        {"cache: {redis: {url: 'redis://h', password_file: secret}}\n" MODEL,
+         "f.yaml:1:50: cache.redis.password_file: expected the absolute path of a file, got \"secret\"\n"},
+        {"cache: {redis: {url: 'redis://h', password_file: /nonexistent}}\n" MODEL,
+         "f.yaml:1:50: cache.redis.password_file: \"/nonexistent\" cannot be read: No such file or "
+         "directory\n"},
+        {"cache: {redis: {url: 'redis://h', password_file: /dev/null}}\n" MODEL,
+         "f.yaml:1:50: cache.redis.password_file: \"/dev/null\" cannot be read: Invalid argument\n"},
+        {"cache: {redis: {url: 'redis://:a@h', password_file: /etc/hostname}}\n" MODEL,
+         "f.yaml:1:53: cache.redis.password_file: the URL has a password already; write it in one place\n"},
+        {"cache: {redis: {url: 'redis://h', prefix: 'a b'}}\n" MODEL,
+         "f.yaml:1:43: cache.redis.prefix: expected 1 to 64 letters, digits and _-.:{}, got \"a b\"\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        expect_problems(cases[i].text, strlen(cases[i].text), cases[i].problems);
+}
+
 Test(config, writes_addresses_as_the_system_does)
 {
     struct config *config = parse("listen: \"*:0\"\nadmin: \"[0:0::1]:0\"\nlog: {access: stdout}\n" MODEL);
@@ -398,11 +535,6 @@ Test(config, quickstart_is_what_the_readme_promises)
 
 /* --- problems --- */
 
-struct wrong {
-    const char *text;
-    const char *problems; /* "f.yaml:" stands before each */
-};
-
 static void expect_all(const struct wrong *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -425,8 +557,12 @@ Test(config_problems, unknown_keys)
         {"redis: 1\n" MODEL, "f.yaml:1:1: unknown key \"redis\" at the top level" KEYS_AT_TOP},
         {"\"a\\n\\e[0m\": 1\n" MODEL,
          "f.yaml:1:1: unknown key \"a\\x0a\\x1b[0m\" at the top level" KEYS_AT_TOP},
-        {"cache: {memory: 1MiB, redis: x}\n" MODEL,
-         "f.yaml:1:23: unknown key \"redis\" in cache; the keys here are: memory\n"},
+        {"cache: {memory: 1MiB, redos: x}\n" MODEL,
+         "f.yaml:1:23: unknown key \"redos\" in cache; did you mean \"redis\"?\n"},
+        {"cache: {redis: {uri: x}}\n" MODEL,
+         "f.yaml:1:9: cache.redis: needs url: redis://[[user]:password@]host[:port][/database] or "
+         "unix:/path[?db=0]\n"
+         "f.yaml:1:17: unknown key \"uri\" in cache.redis; did you mean \"url\"?\n"},
         {MODEL "    batching:\n      max_row: 1\n",
          "f.yaml:6:7: unknown key \"max_row\" in models.digits.batching; did you mean \"max_rows\"?\n"},
         {MODEL "    slo: 20ms\n",
