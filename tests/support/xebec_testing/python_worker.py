@@ -13,7 +13,7 @@ import numpy
 from . import REPOSITORY
 from .patience import wait_until
 
-SOURCES = [REPOSITORY / "containers/python/src", REPOSITORY / "containers/sklearn/src"]
+SOURCES = [REPOSITORY / "containers" / name / "src" for name in ("python", "sklearn", "onnx", "mlflow")]
 PYTHON = "/usr/bin/python3"
 
 sys.path[:0] = map(str, SOURCES)
@@ -23,13 +23,13 @@ from xebec_worker.tensor import DTYPES, encode, pb  # noqa: E402
 class Worker:
     """with Worker(directory, script) as worker: the script serves on listen="unix:worker.sock" in `directory`."""
 
-    def __init__(self, directory, *command, sources=SOURCES, listen=None):
+    def __init__(self, directory, *command, sources=SOURCES, listen=None, python=PYTHON, **environment):
         self.directory = pathlib.Path(directory)
         self.listen = listen or f"unix:{self.directory}/worker.sock"
         self.errors = self.directory / "stderr"
-        environment = {**os.environ, "PYTHONPATH": ":".join(map(str, sources))}
+        environment = {**os.environ, "PYTHONPATH": ":".join(map(str, sources)), **environment}
         with open(self.errors, "wb") as stderr:
-            self.process = subprocess.Popen([PYTHON, *map(str, command)], cwd=self.directory, env=environment,
+            self.process = subprocess.Popen([python, *map(str, command)], cwd=self.directory, env=environment,
                                             stderr=stderr)
         self.channel = None
 
