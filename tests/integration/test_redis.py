@@ -1,4 +1,5 @@
 """Answers in Redis, with a real redis-server: shared, bounded in time, and never in the way when it is in trouble."""
+import json
 import threading
 import time
 
@@ -493,3 +494,24 @@ def test_all_misses_are_sampled_and_hits_awaited_again(redis, puppet, share):
             return lookups(gateway) == "awaited"
         wait_until(ask_old, "lookups to be awaited again", 60)
         wait_until(lambda: ask_old() and puppet.calls() and rows(gateway, "hit") > 500, "hits", 60)
+
+
+# --- another configuration, while it runs -------------------------------------------------------------------------------
+
+def test_a_reload_keeps_redis_and_what_was_learned(redis, puppet, start_gateway):
+    config = with_redis([puppet], redis.url, shards=1)
+    gateway = wait_breaker(start_gateway(config).wait_ready(), "closed")
+    gateway.predict(input=[1])
+    wait_stored(gateway, 1)
+    config["endpoints"]["more"] = {"slo": "30s", "model": "m@v1"}
+    gateway.config_path.write_text(json.dumps(config))
+    assert gateway.ask_admin("/reload", "POST").status == 200
+    assert answer(gateway.predict("more", input=[1])) == [1]
+    assert (rows(gateway, "hit"), puppet.rows_seen()) == (1, [1])
+    assert len(gateway.events("redis_up")) == 1
+
+    config["cache"]["redis"]["url"] += "/7"
+    gateway.config_path.write_text(json.dumps(config))
+    reply = gateway.ask_admin("/reload", "POST")
+    assert reply.status != 200 and "cache.redis cannot change" in reply.body.decode()
+    assert answer(gateway.predict(input=[1])) == [1]
