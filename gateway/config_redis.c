@@ -180,7 +180,7 @@ void read_password_file(struct config_reader *reader, const struct key *key, con
     struct config_redis *redis = &((struct config *)base)->redis;
     char text[PASSWORD_BYTES_MAX];
     (void)key;
-    if (!reader_expects(reader, node, NODE_SCALAR, "the absolute path of a file"))
+    if (node_is_null(node) || !reader_expects(reader, node, NODE_SCALAR, "the absolute path of a file"))
         return;
     if (node->text[0] != '/') {
         node_problem(reader->problems, node, "expected the absolute path of a file, got %s",
