@@ -17,7 +17,7 @@
 
 static void admin_reply(struct exchange *exchange, struct http_reply *reply);
 
-enum { REPLICAS_SHOWN = 256, ADMIN_CONNECTIONS = 256 };
+enum { ADMIN_CONNECTIONS = 256 };
 
 struct admin {
     struct gateway *gateway;
@@ -25,6 +25,7 @@ struct admin {
     struct listener *listener;
     struct config_limits limits;
     struct replica_status *replicas; /* room for one version's */
+    struct discovery_status *names;  /* likewise */
     uint64_t started_us;
     bool draining, opened; /* opened: every version has had a replica, or timeouts.start is over */
 };
@@ -35,8 +36,8 @@ struct admin {
 static uint32_t version_ready_replicas(struct admin *admin, uint32_t index, uint32_t *known)
 {
     uint32_t ready = 0, n = pool_status(version_pool(gateway_version(admin->gateway, index)), admin->replicas,
-                                        REPLICAS_SHOWN);
-    *known = n < REPLICAS_SHOWN ? n : REPLICAS_SHOWN;
+                                        POOL_REPLICAS_MAX);
+    *known = n;
     for (uint32_t i = 0; i < *known; i++)
         ready += admin->replicas[i].state == REPLICA_READY;
     return ready;
@@ -123,6 +124,8 @@ static void write_replica(struct buf *out, const struct replica_status *replica)
 {
     buf_text(out, "{");
     write_key_text(out, "address", replica->address);
+    buf_text(out, ",");
+    write_key_text(out, "source", replica->source);
     buf_printf(out, ",\"state\":\"%s\",", replica_state_name(replica->state));
     write_key_text(out, "why", replica->why);
     buf_printf(out, ",\"in_flight\":%u,\"calls\":%llu,\"failures\":%llu,", replica->in_flight,
@@ -131,12 +134,35 @@ static void write_replica(struct buf *out, const struct replica_status *replica)
     buf_text(out, "}");
 }
 
+static void write_name(struct buf *out, const struct discovery_status *name)
+{
+    buf_text(out, "{");
+    write_key_text(out, "name", name->name);
+    buf_printf(out, ",\"last\":\"%s\",", name->asked ? discovery_outcome_name(name->outcome) : "none");
+    write_key_text(out, "why", name->why);
+    buf_printf(out, ",\"addresses\":%u,\"left_out\":%u}", name->addresses, name->left_out);
+}
+
+static void write_names(struct admin *admin, struct buf *out, const struct config_version *version)
+{
+    const struct pool *pool = version_pool(gateway_version(admin->gateway, version->index));
+    uint32_t n = pool_names(pool, admin->names, POOL_ADDRESSES_MAX);
+    buf_text(out, "\"discovery\":[");
+    for (uint32_t i = 0; i < n; i++) {
+        buf_text(out, i ? "," : "");
+        write_name(out, &admin->names[i]);
+    }
+    buf_text(out, "]");
+}
+
 static void write_version(struct admin *admin, struct buf *out, const struct config_version *version)
 {
     uint32_t known, ready = version_ready_replicas(admin, version->index, &known);
     buf_text(out, "{");
     write_key_text(out, "version", version->name);
-    buf_printf(out, ",\"ready\":%s,\"replicas_up\":%u,\"replicas\":[", ready ? "true" : "false", ready);
+    buf_printf(out, ",\"ready\":%s,\"replicas_up\":%u,", ready ? "true" : "false", ready);
+    write_names(admin, out, version);
+    buf_text(out, ",\"replicas\":[");
     for (uint32_t i = 0; i < known; i++) {
         buf_text(out, i ? "," : "");
         write_replica(out, &admin->replicas[i]);
@@ -164,10 +190,12 @@ static void write_model(struct admin *admin, struct buf *out, const struct confi
 
 static void write_endpoint(struct buf *out, const struct config_endpoint *endpoint)
 {
+    static const char *const unready[] = {"spill", "wait", "fail"};
     buf_text(out, "{");
     write_key_text(out, "name", endpoint->name);
-    buf_printf(out, ",\"slo_us\":%llu,\"default\":%s,\"split\":[", (unsigned long long)endpoint->slo_us,
-               endpoint->n_defaults ? "true" : "false");
+    buf_printf(out, ",\"slo_us\":%llu,\"default\":%s,\"when_unready\":\"%s\",\"split\":[",
+               (unsigned long long)endpoint->slo_us, endpoint->n_defaults ? "true" : "false",
+               unready[endpoint->when_unready]);
     for (uint32_t i = 0; i < endpoint->n_arms; i++) {
         buf_text(out, i ? ",{" : "{");
         write_key_text(out, "model", endpoint->arms[i].version->full_name);
@@ -496,7 +524,8 @@ struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reloa
     admin->started_us = loop_now_us();
     admin->limits = config->limits;
     admin->limits.connections = ADMIN_CONNECTIONS;
-    admin->replicas = calloc(REPLICAS_SHOWN, sizeof *admin->replicas);
+    admin->replicas = calloc(POOL_REPLICAS_MAX, sizeof *admin->replicas);
+    admin->names = calloc(POOL_ADDRESSES_MAX, sizeof *admin->names);
     const struct edge_setup setup = {.loop = loop,
                                      .metrics = gateway_metrics(gateway),
                                      .name = "admin",
@@ -507,7 +536,7 @@ struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reloa
                                      .handle = admin_handle,
                                      .refuse = admin_refuse,
                                      .owner = admin};
-    if (admin->replicas)
+    if (admin->replicas && admin->names)
         admin->listener = listener_new(&setup, err);
     if (!admin->listener) {
         admin_free(admin);
@@ -533,5 +562,6 @@ void admin_free(struct admin *admin)
     if (admin->listener)
         listener_free(admin->listener);
     free(admin->replicas);
+    free(admin->names);
     free(admin);
 }

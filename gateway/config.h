@@ -67,7 +67,7 @@ struct config_version {
     const char *full_name;    /* "digits@forest" */
     const struct config_model *model;
     uint32_t index;           /* in config->versions */
-    const char *const *replicas; /* addresses: "host:port", "unix:/path" */
+    const char *const *replicas; /* addresses: "host:port", "unix:/path", "dns:NAME:PORT" */
     uint32_t n_replicas;
     uint64_t least_slo_us;    /* the smallest SLO of the endpoints that can route here; 0: none can */
     uint32_t line;
@@ -81,9 +81,12 @@ struct config_model {
     struct config_batching batching;
     bool cache;               /* cache.enabled: true; or `cache: off` */
     uint64_t cache_ttl_us;    /* cache.ttl: 10m */
+    uint64_t discovery_interval_us;                 /* discovery.interval 2s */
     uint64_t health_interval_us, health_timeout_us; /* health.interval 2s, health.timeout 1s */
     uint32_t attempts, retry_percent;               /* retry.attempts 3, retry.budget 20% */
 };
+
+enum { CONFIG_ARMS_MAX = 256 }; /* of one endpoint */
 
 struct config_arm {
     const struct config_version *version;
@@ -92,6 +95,13 @@ struct config_arm {
 
 struct config_default {       /* one output of the default answer: a name and its value for one row, as JSON text */
     const char *name, *json;
+};
+
+/* What becomes of a request whose version has no ready replica. */
+enum when_unready {
+    UNREADY_SPILL, /* another arm of the split answers, by the weights of those that are ready; none is: as wait */
+    UNREADY_WAIT,  /* until a replica becomes ready, or the SLO is over */
+    UNREADY_FAIL,  /* 503 at once */
 };
 
 struct config_endpoint {
@@ -103,6 +113,7 @@ struct config_endpoint {
     const struct config_arm *arms;  /* split: [{model: digits@linear, weight: 90}, ...] or model: digits@linear */
     uint32_t n_arms;
     uint64_t weight_sum;      /* of the arms; > 0 */
+    enum when_unready when_unready; /* spill */
     const struct signature *signature; /* all arms agree in it */
 };
 

@@ -5,8 +5,6 @@
 
 #include "config_json.h"
 
-#define ARMS_MAX 256
-
 static void read_endpoint(struct config_reader *reader, const struct key *key, const struct node *node,
                           struct config_endpoint *endpoint);
 static const struct config_version *find_version(struct config_reader *reader, const struct node *node);
@@ -75,8 +73,8 @@ void read_split(struct config_reader *reader, const struct key *key, const struc
     bool weighed = true;
     if (!reader_expects(reader, node, NODE_LIST, "a list of {model: ..., weight: ...}"))
         return;
-    if (node->count == 0 || node->count > ARMS_MAX) {
-        node_problem(reader->problems, node, "expected 1 to %d arms, got %u", ARMS_MAX, node->count);
+    if (node->count == 0 || node->count > CONFIG_ARMS_MAX) {
+        node_problem(reader->problems, node, "expected 1 to %d arms, got %u", CONFIG_ARMS_MAX, node->count);
         return;
     }
     struct config_arm *arms = reader_array(reader, node->count, sizeof *arms);

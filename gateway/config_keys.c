@@ -8,6 +8,7 @@
 
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const policy_words[] = {"none", "fixed", "aimd", NULL};
+static const char *const unready_words[] = {"spill", "wait", "fail", NULL};
 static const char *const encoding_words[] = {"text", "base64", "json", NULL};
 
 #define FIELD(type, member) .offset = offsetof(type, member), .width = sizeof(((type *)0)->member)
@@ -95,7 +96,8 @@ static const struct key keys[] = {
     TENSOR_KEYS("models.NAME.output.NAME"),
     {"models.NAME.versions", KEY_VERSIONS, .required = true, .meaning = "the builds of the model, by name"},
     {"models.NAME.versions.NAME.replicas", KEY_REPLICAS, .required = true,
-     .meaning = "addresses of the containers that run this version: host:port, [v6]:port or unix:/path"},
+     .meaning = "where the containers are that run this version: host:port, [v6]:port, unix:/path, or "
+                "dns:host:port, every address the name has"},
 
     {.path = "models.NAME.batching", .type = KEY_SECTION},
     {"models.NAME.batching.policy", KEY_CHOICE, "aimd", .words = policy_words,
@@ -119,6 +121,11 @@ static const struct key keys[] = {
     {"models.NAME.cache.ttl", KEY_DURATION, "10m", BETWEEN("1ms", "8760h"),
      FIELD(struct config_model, cache_ttl_us), .meaning = "how long an answer may be given again"},
 
+    {.path = "models.NAME.discovery", .type = KEY_SECTION},
+    {"models.NAME.discovery.interval", KEY_DURATION, "2s", BETWEEN("100ms", "1h"),
+     FIELD(struct config_model, discovery_interval_us),
+     .meaning = "time between questions for the addresses of a dns: name"},
+
     {.path = "models.NAME.health", .type = KEY_SECTION},
     {"models.NAME.health.interval", KEY_DURATION, "2s", BETWEEN("10ms", "1h"),
      FIELD(struct config_model, health_interval_us), .meaning = "time between health checks of a replica"},
@@ -129,7 +136,8 @@ static const struct key keys[] = {
     {"models.NAME.retry.attempts", KEY_INTEGER, "3", BETWEEN("1", "16"), FIELD(struct config_model, attempts),
      .meaning = "how often a batch is sent at most, the first time included"},
     {"models.NAME.retry.budget", KEY_PERCENT, "20%", BETWEEN("0%", "100%"),
-     FIELD(struct config_model, retry_percent), .meaning = "retries at most, as a share of batches"},
+     FIELD(struct config_model, retry_percent),
+     .meaning = "retries at most, as a share of batches; a replica that dies counts as one"},
 
     {"endpoints", KEY_ENDPOINTS, .meaning = "what clients call, by name: POST /NAME/predict"},
     {"endpoints.NAME.slo", KEY_DURATION, "100ms", BETWEEN("100us", "1h"),
@@ -137,6 +145,10 @@ static const struct key keys[] = {
      .meaning = "latency objective; a row that would miss it gets the default, or 504"},
     {"endpoints.NAME.default", KEY_ANSWER, FIELD(struct config_endpoint, defaults),
      .meaning = "the answer for one row when the model's does not come: output names and values"},
+    {"endpoints.NAME.when_unready", KEY_CHOICE, "spill", .words = unready_words,
+     FIELD(struct config_endpoint, when_unready),
+     .meaning = "no replica of the version is ready: spill to a ready arm of the split, or else wait; "
+                "wait for a replica until the SLO is over; fail at once"},
     {"endpoints.NAME.model", KEY_SOLE_ARM, FIELD(struct config_endpoint, arms),
      .meaning = "the version that answers, as digits@linear; either this or split"},
     {"endpoints.NAME.split", KEY_SPLIT, FIELD(struct config_endpoint, arms),

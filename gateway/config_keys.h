@@ -81,7 +81,7 @@ bool reader_expects(struct config_reader *reader, const struct node *node, enum 
 /* config_scalars.c */
 key_reader read_number, read_boolean, read_choice, read_shards, read_access_log, read_file_path, read_listen, read_datatype,
     read_shape;
-/* "host:port", "[v6]:port" or "unix:/path" of a replica; reports and returns NULL otherwise. */
+/* "host:port", "[v6]:port", "dns:host:port" or "unix:/path" of replicas; reports and returns NULL otherwise. */
 const char *read_target(struct config_reader *reader, const struct node *node);
 /* config_redis.c */
 key_reader read_redis, read_redis_url, read_redis_prefix, read_password_file;

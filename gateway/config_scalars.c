@@ -209,7 +209,7 @@ void read_listen(struct config_reader *reader, const struct key *key, const stru
 
 const char *read_target(struct config_reader *reader, const struct node *node)
 {
-    const char *expected = "an address such as 127.0.0.1:9000, host:9000 or unix:/path";
+    const char *expected = "an address such as 127.0.0.1:9000, host:9000, dns:host:9000 or unix:/path";
     struct host_port parts;
     char host[INET6_ADDRSTRLEN];
     bool is_unix;
@@ -218,12 +218,9 @@ const char *read_target(struct config_reader *reader, const struct node *node)
     const char *path = unix_path(reader, node, &is_unix);
     if (is_unix)
         return path ? reader_text(reader, node->text, node->length) : NULL;
-    if (strncmp(node->text, "dns:", 4) == 0) {
-        node_problem(reader->problems, node, "dns: discovery is not in this build; write host:port");
-        return NULL;
-    }
-    if (split_host_port(node->text, node->length, &parts) && port_is_valid(&parts, false) &&
-        (parts.bracketed ? numeric_host(&parts, host) : host_is_name(&parts)))
+    size_t prefix = strncmp(node->text, "dns:", 4) == 0 ? 4 : 0;
+    if (split_host_port(node->text + prefix, node->length - prefix, &parts) && port_is_valid(&parts, false) &&
+        (parts.bracketed ? !prefix && numeric_host(&parts, host) : host_is_name(&parts)))
         return reader_text(reader, node->text, node->length);
     node_problem(reader->problems, node, "expected %s, got %s", expected,
                  quote(node->text, node->length).text);

@@ -88,6 +88,7 @@ static struct version *gateway_new_version(struct gateway *gateway, struct confi
                                     .whole = config,
                                     .loop = home->loop,
                                     .rpc = home->rpc,
+                                    .resolver = gateway->resolver,
                                     .metrics = gateway->metrics}};
     shard_call(home, version_is_born, &birth);
     return birth.version;
@@ -326,16 +327,6 @@ static void changeover_end(struct changeover *changeover, enum gw_status status,
     gateway->changeover = NULL;
     changeover->done(changeover->owner, &err);
     changeover_free(changeover);
-}
-
-static bool version_is_ready(struct version *version)
-{
-    struct replica_status replicas[16];
-    uint32_t n = pool_status(version_pool(version), replicas, 16);
-    for (uint32_t i = 0; i < n && i < 16; i++)
-        if (replicas[i].state == REPLICA_READY)
-            return true;
-    return false;
 }
 
 static bool changeover_is_warm(const struct changeover *changeover)

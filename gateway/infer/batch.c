@@ -154,6 +154,11 @@ struct batch_entry *batch_expired(struct batch_queue *queue, uint64_t now_us)
     return entry;
 }
 
+struct batch_entry *batch_oldest(const struct batch_queue *queue)
+{
+    return queue->oldest;
+}
+
 struct batch_entry *batch_any(struct batch_queue *queue)
 {
     struct batch_entry *entry = queue->oldest;

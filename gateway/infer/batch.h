@@ -59,6 +59,8 @@ GW_MUST_CHECK enum gw_status batch_add(struct batch_queue *queue, struct batch_e
 void batch_remove(struct batch_queue *queue, struct batch_entry *entry);
 /* Takes out and returns an entry whose deadline has passed, the earliest first; NULL when there is none. */
 struct batch_entry *batch_expired(struct batch_queue *queue, uint64_t now_us);
+/* The entry that has waited longest, where it is; entry->newer leads on. NULL when empty. */
+struct batch_entry *batch_oldest(const struct batch_queue *queue);
 /* Takes out and returns any entry; NULL when empty: to fail them all. */
 struct batch_entry *batch_any(struct batch_queue *queue);
 

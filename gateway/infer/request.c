@@ -16,6 +16,8 @@ struct row_waiter {
 
 static void row_look_up(struct request *request, uint32_t index, uint64_t now_us);
 static void request_go_on(struct request *request);
+static bool request_is_lost(const struct request *request);
+static void request_reroute(struct request *request);
 static void request_end(struct request *request, enum gw_status status);
 
 /* --- the shard's part ---------------------------------------------------------------------------------- */
@@ -96,7 +98,7 @@ static void request_enter(struct request *request, enum request_state next)
     static const unsigned legal[REQUEST_STATE_COUNT] = {
         [REQUEST_DECODING] = TO(ROUTING) | TO(REPLYING),
         [REQUEST_ROUTING] = TO(CACHE_WAIT) | TO(REPLYING),
-        [REQUEST_CACHE_WAIT] = TO(AWAY) | TO(REPLYING),
+        [REQUEST_CACHE_WAIT] = TO(AWAY) | TO(ROUTING) | TO(REPLYING),
         [REQUEST_AWAY] = TO(CACHE_WAIT),
         [REQUEST_REPLYING] = TO(DONE),
         [REQUEST_DONE] = 0,
@@ -328,8 +330,10 @@ static void row_settle(struct request *request, struct row *row, uint64_t now_us
         bool same_model = memcmp(outcome->result->digest, request->digest, sizeof request->digest) == 0;
         cache_fill(cache, row->key, outcome->result, outcome->row, now_us,
                    request->version->model->cache_ttl_us, same_model);
-    } else if (outcome->status == GW_E_DEADLINE || outcome->status == GW_E_CANCELLED) {
-        cache_abandon(cache, row->key); /* ours to lose, not theirs */
+    } else if (outcome->status == GW_E_DEADLINE || outcome->status == GW_E_CANCELLED ||
+               outcome->status == GW_E_NO_REPLICA) {
+        cache_abandon(cache,
+                      row->key); /* ours to lose, not theirs: they may have more time, or wait, or spill */
     } else {
         struct gw_err err;
         gw_err_set(&err, outcome->status, "%s", outcome->message);
@@ -514,15 +518,20 @@ static void job_home(struct job *job)
     request_go_on(request);
 }
 
-/* Rows that look alike from the outside may share a batch. Of a fixed form, all rows of a version do. */
+/*
+ * Rows that look alike from the outside may share a batch. Of a fixed form, all rows of a version do; but who
+ * waits for a replica when the last one is lost, and who does not, part ways then, so they do not travel
+ * together.
+ */
 static void job_kind(struct request *request, uint64_t kind[2])
 {
     kind[0] = kind[1] = 0;
-    if (form_is_fixed(request))
-        return;
-    if (!request->use_cache)
-        request->context = context_key(request);
-    memcpy(kind, request->context.word, sizeof request->context.word);
+    if (!form_is_fixed(request)) {
+        if (!request->use_cache)
+            request->context = context_key(request);
+        memcpy(kind, request->context.word, sizeof request->context.word);
+    }
+    kind[1] ^= request->waits;
 }
 
 static struct job *job_new(struct request *request)
@@ -545,6 +554,7 @@ static struct job *job_new(struct request *request)
     job->n_outputs = request->n_outputs;
     job->parameters = request->parameters;
     job->parameters_bytes = request->parameters_bytes;
+    job->waits = request->waits;
     job->rows = rows;
     job->outcomes = outcomes;
     for (uint32_t i = 0, at = 0; i < request->n_rows; i++)
@@ -584,6 +594,12 @@ static void request_send_missing(struct request *request)
     version_submit(request->period->plan->versions[request->version->index], job);
 }
 
+/* Rows that are missing could only come back as they are: nobody is there, and they do not wait. */
+static bool request_is_in_vain(const struct request *request)
+{
+    return !request->waits && !version_is_ready(request->period->plan->versions[request->version->index]);
+}
+
 /* The SLO's clock, started when the request first has to wait. */
 static bool request_start_clock(struct request *request)
 {
@@ -603,10 +619,14 @@ static void request_go_on(struct request *request)
             request_end_missing(request, GW_E_NO_MEMORY);
         else if (request_ask_redis(request))
             return;
+        else if (request_is_in_vain(request))
+            request_end_missing(request, GW_E_NO_REPLICA);
         else
             request_send_missing(request);
     }
-    if (!request->rows_open)
+    if (!request->rows_open && request_is_lost(request))
+        request_reroute(request);
+    else if (!request->rows_open)
         request_reply(request);
     else if (request->ending == GW_OK && !request_start_clock(request))
         request_end(request, GW_E_NO_MEMORY);
@@ -625,34 +645,94 @@ static uint64_t scatter(uint64_t x)
 
 static enum gw_status request_route(struct request *request)
 {
-    const struct config_arm *arm;
-    if (request->asked_version) {
-        arm = route_named(request->endpoint, request->asked_version, request->asked_version_length);
-        if (!arm)
-            return gw_err_set(&request->err, GW_E_INVALID,
-                              "Requested version: %.64s does not exist for model: %s", request->asked_version,
-                              request->endpoint->arms[0].version->model->name);
-    } else {
-        arm = route_pick(request->endpoint, scatter(request->id));
-    }
+    const struct config_endpoint *endpoint = request->endpoint;
+    const struct config_arm *arm = route_pick(endpoint, scatter(request->id));
+    if (request->asked_version)
+        arm = route_named(endpoint, request->asked_version, request->asked_version_length);
+    if (!arm)
+        return gw_err_set(&request->err, GW_E_INVALID,
+                          "Requested version: %.64s does not exist for model: %s", request->asked_version,
+                          endpoint->arms[0].version->model->name);
+    bool may_spill = endpoint->when_unready == UNREADY_SPILL && !request->asked_version &&
+                     endpoint->weight_sum > arm->weight;
+    request->waits = endpoint->when_unready != UNREADY_FAIL && !may_spill;
+    request->arm = arm;
     request->version = arm->version;
     return GW_OK;
 }
 
 static enum gw_status request_make_rows(struct request *request)
 {
-    const struct plan *plan = request->period->plan;
-    const struct config_version *version = request->version;
     size_t bytes;
     if (__builtin_mul_overflow((size_t)request->n_rows, sizeof(struct row), &bytes) ||
         !(request->rows = arena_zalloc(request->arena, bytes)))
         return GW_E_NO_MEMORY;
+    return GW_OK;
+}
+
+/* All rows of a request that has its version. */
+static void request_ask(struct request *request)
+{
+    const struct plan *plan = request->period->plan;
+    const struct config_version *version = request->version;
     request->rows_open = request->n_rows;
     request->use_cache = (plan->config->cache_bytes || request->infer->redis) && version->model->cache &&
                          version_digest(plan->versions[version->index], request->digest);
     if (request->use_cache)
         request->context = form_is_fixed(request) ? known_context(request) : context_key(request);
-    return GW_OK;
+    request_enter(request, REQUEST_CACHE_WAIT);
+    request_look_up(request);
+    request_go_on(request);
+}
+
+/* --- back to ROUTING: the version has no ready replica, or lost the last one under the request
+ * ---------------
+ */
+
+/* No row is open, one was lost for want of a replica, and an endpoint that spills has more to try. */
+static bool request_is_lost(const struct request *request)
+{
+    if (request->endpoint->when_unready != UNREADY_SPILL || request->waits || request->ending != GW_OK ||
+        request->reroutes > request->endpoint->n_arms || loop_now_us() >= request->deadline_us)
+        return false;
+    for (uint32_t i = 0; i < request->n_rows; i++)
+        if (request->rows[i].outcome.status == GW_E_NO_REPLICA)
+            return true;
+    return false;
+}
+
+/* Another arm that has a weight and a ready replica; NULL: none. */
+static const struct config_arm *request_other_arm(const struct request *request)
+{
+    const struct config_endpoint *endpoint = request->endpoint;
+    bool is_ready[CONFIG_ARMS_MAX];
+    for (uint32_t i = 0; i < endpoint->n_arms; i++) {
+        const struct config_arm *arm = &endpoint->arms[i];
+        is_ready[i] =
+            arm != request->arm && version_is_ready(request->period->plan->versions[arm->version->index]);
+    }
+    return route_spill(endpoint, scatter(request->id), is_ready);
+}
+
+/*
+ * All of its rows go elsewhere, also those that were answered, so that one version answers the whole request.
+ * With no arm ready they wait for a replica of the one they are at.
+ */
+static void request_reroute(struct request *request)
+{
+    const struct config_arm *other = request_other_arm(request);
+    request->reroutes++;
+    request_enter(request, REQUEST_ROUTING);
+    for (uint32_t i = 0; i < request->n_rows; i++)
+        predict_result_unref(request->rows[i].outcome.result);
+    memset(request->rows, 0, request->n_rows * sizeof *request->rows);
+    request->waits = !other;
+    if (other) {
+        infer_metrics_spilled(request->period->metrics, request);
+        request->arm = other;
+        request->version = other->version;
+    }
+    request_ask(request);
 }
 
 static void slo_passed(struct loop_timer *timer);
@@ -700,9 +780,7 @@ void request_start(struct request *request, const char *body, size_t length)
         request_fail(request, status);
         return;
     }
-    request_enter(request, REQUEST_CACHE_WAIT);
-    request_look_up(request);
-    request_go_on(request);
+    request_ask(request);
 }
 
 /* --- what interrupts it

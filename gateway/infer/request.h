@@ -12,7 +12,8 @@
  *     DONE        request->done(); the edge sends the bytes and frees the request
  *
  *     DECODING -> ROUTING -> CACHE_WAIT -> AWAY -> CACHE_WAIT -> REPLYING -> DONE
- *        |           |           |  ^------'  '------------------^   ^
+ *        |           |  ^        |  ^------'  '------------------^   ^
+ *        |           |  '--------'  no replica of the version is ready: once more, elsewhere
  *        '-----------'-----------'--- an error, or all rows known ---'
  *
  * The SLO is one timer, which stands for the patience with Redis while that is asked: when it fires, rows without an outcome get GW_E_DEADLINE: those waiting leave the cache's
@@ -133,7 +134,10 @@ struct request {
     size_t asked_version_length;
     bool is_batch;                          /* the client sent a list of rows, and gets a list */
 
-    const struct config_version *version;   /* the one that answers; NULL before ROUTING is done */
+    const struct config_arm *arm;           /* the one that answers; NULL before ROUTING is done */
+    const struct config_version *version;   /* its */
+    bool waits;                             /* for a replica to become ready, when none is */
+    uint32_t reroutes;                      /* how often it went back to ROUTING */
     struct row *rows;
     uint32_t rows_open;                     /* not DONE */
     uint32_t rows_missing;                  /* MISSING: to go with the next job */

@@ -15,6 +15,7 @@ struct infer_metrics {
     struct histogram **seconds; /* by endpoint */
     struct metric **requests;   /* by endpoint, version, outcome */
     struct metric **rows;       /* by version, outcome */
+    struct metric **spilled;    /* by endpoint, version */
 };
 
 static const char *outcome_name(uint32_t outcome)
@@ -62,7 +63,8 @@ struct infer_metrics *infer_metrics_new(struct metrics *metrics, const struct co
     m->requests =
         calloc((size_t)config->n_endpoints * m->versions * OUTCOME_COUNT + 1, sizeof(struct metric *));
     m->rows = calloc((size_t)m->versions * OUTCOME_COUNT, sizeof(struct metric *));
-    if (m->seconds && m->requests && m->rows && open_states(m) && open_endpoints(m))
+    m->spilled = calloc((size_t)config->n_endpoints * m->versions + 1, sizeof(struct metric *));
+    if (m->seconds && m->requests && m->rows && m->spilled && open_states(m) && open_endpoints(m))
         return m;
     infer_metrics_free(m);
     return NULL;
@@ -87,6 +89,7 @@ void infer_metrics_free(struct infer_metrics *m)
     free(m->seconds);
     free(m->requests);
     free(m->rows);
+    free(m->spilled);
     free(m);
 }
 
@@ -117,6 +120,18 @@ static void count_row(struct infer_metrics *m, uint32_t version, uint32_t outcom
         *series = metrics_series(
             m->metrics, METRIC_ROWS,
             METRIC_LABELS("version", version_name(m->config, version), "outcome", outcome_name(outcome)));
+    if (*series)
+        metric_add(*series, 1);
+}
+
+void infer_metrics_spilled(struct infer_metrics *m, const struct request *request)
+{
+    uint32_t endpoint = request->endpoint->index, version = request->version->index;
+    struct metric **series = &m->spilled[endpoint * m->versions + version];
+    if (!*series)
+        *series = metrics_series(
+            m->metrics, METRIC_SPILLED,
+            METRIC_LABELS("endpoint", request->endpoint->name, "version", version_name(m->config, version)));
     if (*series)
         metric_add(*series, 1);
 }

@@ -13,6 +13,8 @@ void infer_metrics_free(struct infer_metrics *metrics); /* NULL is harmless */
 
 /* A request moved: from == to at its birth. */
 void infer_metrics_move(struct infer_metrics *metrics, enum request_state from, enum request_state to);
+/* Another arm than the request's answers it, for want of a replica. */
+void infer_metrics_spilled(struct infer_metrics *metrics, const struct request *request);
 /* A request ended, with its rows. */
 void infer_metrics_end(struct infer_metrics *metrics, const struct request *request, uint64_t now_us);
 

@@ -36,6 +36,7 @@ struct version {
     struct batch_run *runs; /* in flight */
     struct loop_task pump;
     bool pump_posted, closing;
+    bool was_ready;         /* at the last pump: rows that do not wait may be queued only then */
     struct loop_timer wake; /* when batch_decide() wants to be asked again */
     uint64_t call_us;       /* what a call takes, smoothed; 0 until one came back */
     uint64_t next_id;
@@ -84,9 +85,11 @@ static struct pool *version_open_pool(struct version *version, const struct vers
         .signature = &model->signature,
         .addresses = config->replicas,
         .n_addresses = config->n_replicas,
+        .resolver = setup->resolver,
         .limits = {.calls_per_replica = model->batching.calls,
                    .attempts = model->attempts,
                    .retry_percent = model->retry_percent,
+                   .discovery_interval_us = model->discovery_interval_us,
                    .health_interval_us = model->health_interval_us,
                    .health_timeout_us = model->health_timeout_us,
                    .max_message_bytes = MODEL_MESSAGE_BYTES_MAX},
@@ -123,6 +126,11 @@ struct version *version_new(const struct version_setup *setup)
     }
     metric_set(version->batch_limit, batch_policy_limit(&version->policy));
     return version;
+}
+
+bool version_is_ready(const struct version *version)
+{
+    return pool_any_ready(version->pool);
 }
 
 bool version_digest(const struct version *version, uint64_t digest[2])
@@ -206,7 +214,7 @@ static void job_arrives(struct loop_task *task)
         status = GW_E_DRAINING;
     else if (job->entry.deadline_us <= now_us)
         status = GW_E_DEADLINE;
-    else if (!pool_any_ready(version->pool))
+    else if (!job->waits && !pool_any_ready(version->pool))
         status = GW_E_NO_REPLICA;
     else
         status = batch_add(version->queue, &job->entry, now_us);
@@ -232,18 +240,25 @@ void version_submit(struct version *version, struct job *job)
     loop_post(version->loop, &job->task);
 }
 
+/* Of rows whose time is up: why. */
+static enum gw_status recall_status(const struct job *job, bool no_replica)
+{
+    return job->recall_status == GW_E_DEADLINE && no_replica ? GW_E_NO_REPLICA : job->recall_status;
+}
+
 /* Takes a job out of every batch in flight that holds rows of it; a batch that nobody waits for is cancelled.
  */
 static void version_strike_out(struct version *version, struct job *job)
 {
     for (struct batch_run *run = version->runs; run && job->in_flight; run = run->next) {
         bool wanted = false;
+        enum gw_status status = recall_status(job, pool_call_is_stranded(version->pool, &run->call));
         for (uint32_t i = 0; i < run->n_pieces; i++) {
             struct batch_piece *piece = &run->pieces[i];
             if (piece->entry == &job->entry) {
                 piece->entry = NULL;
                 job->in_flight -= piece->count;
-                job_end_rows(job, piece->first, piece->count, job->recall_status, NULL);
+                job_end_rows(job, piece->first, piece->count, status, NULL);
             }
             wanted = wanted || piece->entry;
         }
@@ -261,7 +276,8 @@ static void job_recalled(struct loop_task *task)
         batch_remove(version->queue, &job->entry);
         version_strike_out(version, job);
         uint32_t first = job->entry.taken;
-        job_end_rows(job, first, job->entry.n_rows - first, job->recall_status, NULL);
+        enum gw_status status = recall_status(job, !pool_any_ready(version->pool));
+        job_end_rows(job, first, job->entry.n_rows - first, status, NULL);
         version_count_queue(version);
     }
     task->run = recall_comes_home;
@@ -385,6 +401,7 @@ static void run_fill(struct batch_run *run, uint32_t rows, uint64_t now_us)
         histogram_observe(version->queue_wait, now_us - job->entry.queued_us);
     }
     run->call.deadline_us = deadline_us; /* the last to be due: earlier ones recall their rows themselves */
+    run->call.waits = first->waits;
     run->call.done = run_done;
     run->call.input = (struct predict_input){.id = ++version->next_id,
                                              .pieces = run->rows,
@@ -439,16 +456,24 @@ static bool version_has_slot(const struct version *version)
     return is_quick ? pool_any_idle(version->pool) : pool_free_slots(version->pool) > 0;
 }
 
-static void version_fail_queued(struct version *version, enum gw_status status)
+/* The last replica is gone: who does not wait for the next one goes home. */
+static void version_fail_impatient(struct version *version)
 {
-    for (struct batch_entry *entry; (entry = batch_any(version->queue));)
-        job_end_rest(job_of(entry), status);
+    struct batch_entry *newer;
+    for (struct batch_entry *entry = batch_oldest(version->queue); entry; entry = newer) {
+        newer = entry->newer;
+        if (job_of(entry)->waits)
+            continue;
+        batch_remove(version->queue, entry);
+        job_end_rest(job_of(entry), GW_E_NO_REPLICA);
+    }
 }
 
 static void version_expire(struct version *version, uint64_t now_us)
 {
+    enum gw_status status = pool_any_ready(version->pool) ? GW_E_DEADLINE : GW_E_NO_REPLICA;
     for (struct batch_entry *entry; (entry = batch_expired(version->queue, now_us));)
-        job_end_rest(job_of(entry), GW_E_DEADLINE);
+        job_end_rest(job_of(entry), status);
 }
 
 /*
@@ -469,9 +494,13 @@ static void version_pump(struct loop_task *task)
     uint64_t now_us = loop_now_us(), wake_us = UINT64_MAX;
     enum batch_reason reason;
     version->pump_posted = false;
+    if (version->closing)
+        return;
     version_expire(version, now_us);
-    if (!pool_any_ready(version->pool))
-        version_fail_queued(version, version->closing ? GW_E_DRAINING : GW_E_NO_REPLICA);
+    bool is_ready = pool_any_ready(version->pool);
+    if (version->was_ready && !is_ready)
+        version_fail_impatient(version);
+    version->was_ready = is_ready;
     while (version_has_slot(version) && batch_queued_rows(version->queue)) {
         uint32_t limit = version_limit(version);
         if (!batch_decide(version->queue, limit, version_call_us(version), now_us, &reason, &wake_us))
@@ -524,8 +553,8 @@ static void version_close_metrics(struct version *version)
 static void version_free(struct version *version)
 {
     version->closing = true;
-    if (version->queue)
-        version_fail_queued(version, GW_E_DRAINING);
+    for (struct batch_entry *entry; version->queue && (entry = batch_any(version->queue));)
+        job_end_rest(job_of(entry), GW_E_DRAINING);
     loop_timer_cancel(version->loop, &version->wake);
     pool_free(version->pool);
     batch_queue_free(version->queue);

@@ -50,6 +50,7 @@ struct job {
     size_t parameters_bytes;
     struct row_outcome *outcomes;    /* entry.n_rows of them */
     struct gw_err err;               /* room for the words of outcomes that have no result */
+    bool waits;                      /* set by the request: no replica ready is no reason to come home. All of a kind agree */
 
     /* the home shard's */
     uint32_t unanswered;             /* rows without an outcome */
@@ -66,6 +67,7 @@ struct version_setup {
     struct config *whole;                /* what config lies in; the version takes a reference */
     struct loop *loop;                   /* of its home shard */
     struct rpc_client *rpc;
+    struct resolver *resolver;
     struct metrics *metrics;
 };
 /* One reference, the caller's. NULL: out of memory. Home thread, or before it runs. */
@@ -81,12 +83,13 @@ void version_unref(struct version *version);
 void version_submit(struct version *version, struct job *job);
 /*
  * The request wants its job back now: deadline passed, or client gone. Rows without an outcome get
- * `status`. On the thread of the request, while the job is out, at most once. home() then runs only when the recall has
+ * `status`; those that waited in vain for a replica to become ready get GW_E_NO_REPLICA for GW_E_DEADLINE. On the thread of the request, while the job is out, at most once. home() then runs only when the recall has
  * been to the home shard and back, so that nothing there still points at the job.
  */
 void version_recall(struct job *job, enum gw_status status);
 
 /* Any thread. */
+bool version_is_ready(const struct version *version); /* has a ready replica, as far as can be seen from here */
 bool version_digest(const struct version *version, uint64_t digest[2]);
 struct pool *version_pool(struct version *version);
 

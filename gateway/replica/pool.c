@@ -4,10 +4,11 @@
  *   pool_predict() -> SENT -> attempt_replied(): judged -> done()
  *                      ^           |
  *                      |           v  could not be reached, or shed; attempts, budget and deadline allow
- *                      '-----  WAITING  (only while every replica that could take it is busy)
+ *                      '-----  WAITING  (while every replica that could take it is busy; or, if the call
+ * waits for that, until one is ready)
  *
  * Replicas look after themselves (replica.c). After every event, pool_settle() first serves who waits, then
- * tells the owner.
+ * tells the owner. Which replicas there are is members.c's.
  */
 #include "replica/pool.h"
 
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "replica/replica.h"
+#include "replica/members.h"
 
 #define PREDICT "/xebec.worker.v1.Worker/Predict"
 
@@ -26,8 +27,7 @@ enum {
 
 struct pool {
     struct replica_home home;
-    struct replica *replicas;
-    uint32_t n_replicas;
+    struct members members;
     uint32_t turn; /* where the choice starts, so that ties rotate */
     uint32_t retry_tokens;
     bool closed;
@@ -36,7 +36,7 @@ struct pool {
     struct pool_attempt *attempts; /* one for each call */
     uint32_t n_waiting;
     struct metric *rpcs[GW_STATUS_COUNT]; /* NULL: an outcome that does not happen here */
-    struct metric *retries, *configured;
+    struct metric *retries;
     struct histogram *rpc_seconds;
 };
 
@@ -45,10 +45,12 @@ struct pool_attempt {
     struct pool *pool; /* NULL: the call is done; the memory waits for a callback */
     struct pool_call *call;
     enum { ATTEMPT_SENT, ATTEMPT_WAITING, ATTEMPT_ENDING } state;
-    struct replica *replica; /* where it is, or where it failed last; NULL: nowhere yet */
-    uint32_t connection;     /* of the replica, when it was sent there */
-    uint64_t digest[2];      /* likewise */
-    uint32_t sent;           /* times */
+    struct replica *replica;    /* SENT: where it is */
+    uint64_t replica_id;        /* that, or where it failed last; 0: nowhere yet */
+    uint32_t connection, spell; /* of the replica, when it was sent there */
+    uint64_t digest[2];         /* likewise */
+    uint32_t sent;              /* times */
+    bool lost;                  /* WAITING: because its replica was lost, not because it shed the call */
     bool cancelled;
     struct rpc_payload *payload; /* the request, for as often as it takes */
     struct rpc_call *rpc;
@@ -62,17 +64,30 @@ struct pool_attempt {
 };
 
 static bool pool_measure(struct pool *pool, struct metrics *metrics);
-static void pool_changed(struct replica_home *home);
+static void pool_changed(struct replica_home *home, const struct replica *replica);
 static void pool_settle(struct pool *pool);
 static struct replica *pool_choose(struct pool *pool, const struct pool_attempt *attempt);
-static bool pool_could_take(const struct pool *pool, const struct pool_attempt *attempt);
+static bool attempt_may_wait(const struct pool_attempt *attempt);
 static struct pool_attempt *attempt_new(const struct predict_input *input);
 static void attempt_free(struct pool_attempt *attempt);
 static enum gw_status attempt_write(struct pool_attempt *attempt, const struct predict_input *input);
 static void attempt_link(struct pool_attempt *attempt);
 static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica *replica);
+/*
+ * What sending it again takes out of the budget. A replica is lost with all its calls, and pays with the
+ * first that comes back; a call that never left cost nobody anything.
+ */
+static uint32_t retry_cost(const struct pool_attempt *attempt, const struct rpc_reply *reply)
+{
+    const struct replica *replica = attempt->replica;
+    if (reply->status != GW_E_NO_REPLICA)
+        return RETRY_COST;
+    bool lost_before = replica->state != REPLICA_READY || attempt->spell != replica->spells;
+    return reply->unsent || lost_before ? 0 : RETRY_COST;
+}
+
 static void attempt_replied(void *owner, const struct rpc_reply *reply);
-static bool attempt_again(struct pool_attempt *attempt);
+static bool attempt_again(struct pool_attempt *attempt, uint32_t cost);
 static bool attempt_wait(struct pool_attempt *attempt);
 static void attempt_waited(struct pool_attempt *attempt);
 static void attempt_timed_out(struct loop_timer *timer);
@@ -93,16 +108,9 @@ struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metri
     pool->ready = ready;
     pool->owner = owner;
     pool->retry_tokens = version->limits.retry_percent ? RETRIES_SAVED * RETRY_COST : 0;
-    pool->replicas = calloc(version->n_addresses ? version->n_addresses : 1, sizeof *pool->replicas);
-    if (!pool->replicas || !pool_measure(pool, metrics))
-        goto fail;
-    for (; pool->n_replicas < version->n_addresses; pool->n_replicas++)
-        if (replica_open(&pool->replicas[pool->n_replicas], &pool->home,
-                         version->addresses[pool->n_replicas]) != GW_OK)
-            goto fail;
-    metric_set(pool->configured, pool->n_replicas);
-    return pool;
-fail:
+    pool->members.home = &pool->home;
+    if (pool_measure(pool, metrics) && members_init(&pool->members, &pool->home, metrics) == GW_OK)
+        return pool;
     pool_free(pool);
     return NULL;
 }
@@ -122,12 +130,8 @@ void pool_free(struct pool *pool)
         if (waiting)
             attempt_free(attempt); /* else its callback is still to come, and frees it */
     }
-    for (uint32_t i = 0; i < pool->n_replicas; i++)
-        replica_close(&pool->replicas[i]);
-    if (pool->configured)
-        metric_set(pool->configured, 0);
+    members_clear(&pool->members);
     pthread_mutex_destroy(&pool->home.lock);
-    free(pool->replicas);
     free(pool);
 }
 
@@ -148,41 +152,43 @@ static bool pool_measure(struct pool *pool, struct metrics *metrics)
             metrics_series(metrics, METRIC_RPCS, METRIC_LABELS("version", name, "outcome", outcome));
         all = all && pool->rpcs[outcomes[i]];
     }
+    for (int state = 0; state < REPLICA_STATE_COUNT; state++) {
+        const char *how = replica_state_name((enum replica_state)state);
+        pool->home.states[state] =
+            metrics_series(metrics, METRIC_REPLICA_STATES, METRIC_LABELS("version", name, "state", how));
+        all = all && pool->home.states[state];
+    }
     pool->home.up = metrics_series(metrics, METRIC_REPLICAS_UP, labels);
-    pool->configured = metrics_series(metrics, METRIC_REPLICAS, labels);
     pool->retries = metrics_series(metrics, METRIC_RETRIES, labels);
     pool->rpc_seconds = metrics_histogram(metrics, METRIC_RPC_SECONDS, labels);
-    return all && pool->home.up && pool->configured && pool->retries && pool->rpc_seconds;
+    return all && pool->home.up && pool->retries && pool->rpc_seconds;
 }
 
 bool pool_any_ready(const struct pool *pool)
 {
-    for (uint32_t i = 0; i < pool->n_replicas; i++)
-        if (pool->replicas[i].state == REPLICA_READY)
-            return true;
-    return false;
+    return atomic_load_explicit(&pool->home.n_ready, memory_order_relaxed) > 0;
 }
 
 static uint32_t replica_free_slots(const struct pool *pool, const struct replica *replica)
 {
     uint32_t in_flight = atomic_load_explicit(&replica->in_flight, memory_order_relaxed);
     uint32_t slots = pool->home.version->limits.calls_per_replica;
-    return replica->state == REPLICA_READY && in_flight < slots ? slots - in_flight : 0;
+    return replica_is_ready(replica) && in_flight < slots ? slots - in_flight : 0;
 }
 
 uint32_t pool_free_slots(const struct pool *pool)
 {
     uint32_t slots = 0;
-    for (uint32_t i = 0; i < pool->n_replicas; i++)
-        slots += replica_free_slots(pool, &pool->replicas[i]);
+    for (uint32_t i = 0; i < pool->members.n; i++)
+        slots += replica_free_slots(pool, pool->members.all[i]);
     return slots;
 }
 
 bool pool_any_idle(const struct pool *pool)
 {
-    for (uint32_t i = 0; i < pool->n_replicas; i++)
-        if (pool->replicas[i].state == REPLICA_READY &&
-            !atomic_load_explicit(&pool->replicas[i].in_flight, memory_order_relaxed))
+    for (uint32_t i = 0; i < pool->members.n; i++)
+        if (replica_is_ready(pool->members.all[i]) &&
+            !atomic_load_explicit(&pool->members.all[i]->in_flight, memory_order_relaxed))
             return true;
     return false;
 }
@@ -190,9 +196,9 @@ bool pool_any_idle(const struct pool *pool)
 uint32_t pool_max_rows(const struct pool *pool)
 {
     uint32_t least = UINT32_MAX;
-    for (uint32_t i = 0; i < pool->n_replicas; i++) {
-        const struct replica *replica = &pool->replicas[i];
-        if (replica->state == REPLICA_READY && replica->max_rows && replica->max_rows < least)
+    for (uint32_t i = 0; i < pool->members.n; i++) {
+        const struct replica *replica = pool->members.all[i];
+        if (replica_is_ready(replica) && replica->max_rows && replica->max_rows < least)
             least = replica->max_rows;
     }
     return least;
@@ -205,14 +211,19 @@ bool pool_digest(const struct pool *pool, uint64_t digest[2])
 
 uint32_t pool_status(const struct pool *pool, struct replica_status *out, uint32_t room)
 {
-    for (uint32_t i = 0; i < pool->n_replicas && i < room; i++)
-        replica_picture(&pool->replicas[i], &out[i]);
-    return pool->n_replicas;
+    return members_status(&pool->members, out, room);
 }
 
-static void pool_changed(struct replica_home *home)
+uint32_t pool_names(const struct pool *pool, struct discovery_status *out, uint32_t room)
 {
-    pool_settle(container_of(home, struct pool, home));
+    return members_names(&pool->members, out, room);
+}
+
+static void pool_changed(struct replica_home *home, const struct replica *replica)
+{
+    struct pool *pool = container_of(home, struct pool, home);
+    members_changed(&pool->members, replica);
+    pool_settle(pool);
 }
 
 /* After an event: who waits comes first, and ends when no replica is left to wait for; then the owner. */
@@ -224,7 +235,7 @@ static void pool_settle(struct pool *pool)
         if (attempt->state != ATTEMPT_WAITING)
             continue;
         struct replica *replica = pool_choose(pool, attempt);
-        if (!replica && pool_could_take(pool, attempt))
+        if (!replica && attempt_may_wait(attempt))
             continue;
         attempt_waited(attempt);
         if (replica && attempt_send(attempt, replica) == GW_OK)
@@ -237,36 +248,47 @@ static void pool_settle(struct pool *pool)
 
 /* --- the choice ---------------------------------------------------------------------------------- */
 
-/* Whether the replica would do, busy or not: not the one that failed this call, unless it has reconnected. */
+/* Whether the replica would do, busy or not: not the one that failed this call, unless it became ready again.
+ */
 static bool replica_suits(const struct replica *replica, const struct pool_attempt *attempt)
 {
-    if (replica->state != REPLICA_READY)
+    if (!replica_is_ready(replica))
         return false;
     if (replica->max_rows && attempt->n_rows > replica->max_rows)
         return false;
-    return attempt->replica != replica || attempt->connection != replica->connection;
+    return attempt->replica_id != replica->id || attempt->spell != replica->spells;
 }
 
 static struct replica *pool_choose(struct pool *pool, const struct pool_attempt *attempt)
 {
     struct replica *best = NULL;
-    for (uint32_t i = 0; i < pool->n_replicas; i++) {
-        struct replica *replica = &pool->replicas[(pool->turn + i) % pool->n_replicas];
+    uint32_t n = pool->members.n, best_at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = (pool->turn + i) % n;
+        struct replica *replica = pool->members.all[at];
         if (replica_suits(replica, attempt) && replica_free_slots(pool, replica) &&
-            (!best || replica->rows_in_flight < best->rows_in_flight))
+            (!best || replica->rows_in_flight < best->rows_in_flight)) {
             best = replica;
+            best_at = at;
+        }
     }
     if (best)
-        pool->turn = (uint32_t)(best - pool->replicas) + 1;
+        pool->turn = best_at + 1;
     return best;
 }
 
 static bool pool_could_take(const struct pool *pool, const struct pool_attempt *attempt)
 {
-    for (uint32_t i = 0; i < pool->n_replicas; i++)
-        if (replica_suits(&pool->replicas[i], attempt))
+    for (uint32_t i = 0; i < pool->members.n; i++)
+        if (replica_suits(pool->members.all[i], attempt))
             return true;
     return false;
+}
+
+/* Whether there is something to wait for. */
+static bool attempt_may_wait(const struct pool_attempt *attempt)
+{
+    return (attempt->lost && attempt->call->waits) || pool_could_take(attempt->pool, attempt);
 }
 
 /* --- a call -------------------------------------------------------------------------------------- */
@@ -308,6 +330,11 @@ void pool_cancel(struct pool *pool, struct pool_call *call)
     attempt->state = ATTEMPT_ENDING;
     attempt->task.run = attempt_end_cancelled;
     loop_post(pool->home.loop, &attempt->task);
+}
+
+bool pool_call_is_stranded(const struct pool *pool, const struct pool_call *call)
+{
+    return call->attempt && call->attempt->state == ATTEMPT_WAITING && !pool_any_ready(pool);
 }
 
 /* Copies what of the input is wanted later, for rows may be recalled and their memory gone. */
@@ -364,7 +391,9 @@ static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica 
         return gw_err_set(&attempt->err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
     attempt->state = ATTEMPT_SENT;
     attempt->replica = replica;
+    attempt->replica_id = replica->id;
     attempt->connection = replica->connection;
+    attempt->spell = replica->spells;
     memcpy(attempt->digest, replica->digest_hash, sizeof attempt->digest);
     attempt->sent++;
     replica_sent(replica, attempt->n_rows);
@@ -423,10 +452,13 @@ static void attempt_replied(void *owner, const struct rpc_reply *reply)
     uint64_t rpc_us = reply->done_us - reply->sent_us;
     enum gw_status status = attempt_judge(attempt, reply, &result);
     pool_count(pool, status, rpc_us);
+    uint32_t cost = retry_cost(attempt, reply);
     attempt->rpc = NULL;
+    attempt->lost = status == GW_E_NO_REPLICA;
     replica_answered(attempt->replica, attempt->n_rows, attempt->connection, status, attempt->err.what);
+    members_changed(&pool->members, NULL);
     bool elsewhere = status == GW_E_NO_REPLICA || status == GW_E_OVERLOAD;
-    if (!elsewhere || !attempt_again(attempt)) {
+    if (!elsewhere || !attempt_again(attempt, cost)) {
         attempt_done(attempt, result, rpc_us);
         attempt_free(attempt);
     }
@@ -434,16 +466,16 @@ static void attempt_replied(void *owner, const struct rpc_reply *reply)
 }
 
 /* Sends it to another replica, now or when there is a slot. False: it ends as it is. */
-static bool attempt_again(struct pool_attempt *attempt)
+static bool attempt_again(struct pool_attempt *attempt, uint32_t cost)
 {
     struct pool *pool = attempt->pool;
     if (attempt->cancelled || attempt->sent >= pool->home.version->limits.attempts ||
-        pool->retry_tokens < RETRY_COST || loop_now_us() >= attempt->call->deadline_us)
+        pool->retry_tokens < cost || loop_now_us() >= attempt->call->deadline_us)
         return false;
     struct replica *replica = pool_choose(pool, attempt);
     if (replica ? attempt_send(attempt, replica) != GW_OK : !attempt_wait(attempt))
         return false;
-    pool->retry_tokens -= RETRY_COST;
+    pool->retry_tokens -= cost;
     metric_add(pool->retries, 1);
     return true;
 }
@@ -452,7 +484,7 @@ static bool attempt_wait(struct pool_attempt *attempt)
 {
     struct pool *pool = attempt->pool;
     attempt->timer.fire = attempt_timed_out;
-    if (!pool_could_take(pool, attempt) ||
+    if (!attempt_may_wait(attempt) ||
         loop_timer_set(pool->home.loop, &attempt->timer, attempt->call->deadline_us) != GW_OK)
         return false;
     attempt->state = ATTEMPT_WAITING;
@@ -469,8 +501,9 @@ static void attempt_waited(struct pool_attempt *attempt)
 static void attempt_timed_out(struct loop_timer *timer)
 {
     struct pool_attempt *attempt = container_of(timer, struct pool_attempt, timer);
+    enum gw_status status = pool_any_ready(attempt->pool) ? GW_E_DEADLINE : GW_E_NO_REPLICA;
     attempt_waited(attempt);
-    gw_err_set(&attempt->err, GW_E_DEADLINE, "%s", gw_status_words(GW_E_DEADLINE));
+    gw_err_set(&attempt->err, status, "%s", gw_status_words(status));
     attempt_done(attempt, NULL, 0);
     attempt_free(attempt);
 }

@@ -41,6 +41,7 @@ static void replica_probe(struct replica *replica);
 static void replica_drop_probe(struct replica *replica);
 static void replica_described(void *owner, const struct rpc_reply *reply);
 static void replica_checked(void *owner, const struct rpc_reply *reply);
+static void replica_count_out(const struct replica *replica);
 static void replica_become(struct replica *replica, enum replica_state state, const char *why);
 static void replica_note(struct replica *replica, const char *why);
 static void replica_wake(struct replica *replica, uint64_t at_us);
@@ -50,11 +51,14 @@ static void replica_say(struct replica *replica);
 
 const char *replica_state_name(enum replica_state state)
 {
-    static const char *const names[] = {"connecting", "describing", "ready", "unhealthy", "refused", "down"};
-    return (size_t)state < sizeof names / sizeof *names ? names[state] : "?";
+    static const char *const names[REPLICA_STATE_COUNT] = {
+        [REPLICA_CONNECTING] = "connecting", [REPLICA_DESCRIBING] = "describing", [REPLICA_READY] = "ready",
+        [REPLICA_UNHEALTHY] = "unhealthy",   [REPLICA_REFUSED] = "refused",       [REPLICA_DOWN] = "down",
+        [REPLICA_DRAINING] = "draining"};
+    return (size_t)state < REPLICA_STATE_COUNT ? names[state] : "?";
 }
 
-enum gw_status replica_open(struct replica *replica, struct replica_home *home, const char *address)
+struct replica *replica_new(struct replica_home *home, const char *address, uint64_t id)
 {
     const struct rpc_channel_options options = {
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
@@ -62,30 +66,41 @@ enum gw_status replica_open(struct replica *replica, struct replica_home *home, 
         .backoff_max_ms = BACKOFF_MAX_MS,
         .max_message_bytes = home->version->limits.max_message_bytes,
     };
+    size_t address_size = strlen(address) + 1;
+    struct replica *replica = calloc(1, sizeof *replica + address_size);
+    if (!replica)
+        return NULL;
+    memcpy(replica->address, address, address_size);
     replica->home = home;
-    replica->address = address;
+    replica->id = id;
     replica->state = REPLICA_CONNECTING;
     replica->lines_left = LOG_BURST;
     replica->lines_us = loop_now_us();
     replica->timer.fire = replica_timer_fired;
-    if (loop_timer_set(home->loop, &replica->timer, UINT64_MAX) != GW_OK)
-        return GW_E_NO_MEMORY;
-    replica->channel = rpc_channel_new(home->client, address, &options);
+    if (loop_timer_set(home->loop, &replica->timer, UINT64_MAX) == GW_OK)
+        replica->channel = rpc_channel_new(home->client, address, &options);
     if (!replica->channel) {
         loop_timer_cancel(home->loop, &replica->timer);
-        return GW_E_NO_MEMORY;
+        free(replica);
+        return NULL;
     }
+    metric_add(home->states[REPLICA_CONNECTING], 1);
     rpc_channel_watch(replica->channel, replica_channel_changed, replica);
-    return GW_OK;
+    return replica;
 }
 
-void replica_close(struct replica *replica)
+void replica_free(struct replica *replica)
 {
-    if (replica->state == REPLICA_READY)
-        metric_sub(replica->home->up, 1);
+    replica_count_out(replica);
     replica_drop_probe(replica);
     loop_timer_cancel(replica->home->loop, &replica->timer);
     rpc_channel_free(replica->channel);
+    free(replica);
+}
+
+bool replica_is_ready(const struct replica *replica)
+{
+    return replica->state == REPLICA_READY && !replica->draining;
 }
 
 /* --- the connection ------------------------------------------------------------------------------ */
@@ -110,7 +125,7 @@ static void replica_channel_changed(void *owner, enum rpc_state state)
         replica_lost(replica);
         break;
     }
-    replica->home->changed(replica->home);
+    replica->home->changed(replica->home, replica);
 }
 
 static void replica_connected(struct replica *replica)
@@ -280,7 +295,7 @@ static void replica_described(void *owner, const struct rpc_reply *reply)
         break;
     }
     arena_clear(&arena);
-    replica->home->changed(replica->home);
+    replica->home->changed(replica->home, replica);
 }
 
 /* --- health -------------------------------------------------------------------------------------- */
@@ -312,7 +327,7 @@ static void replica_checked(void *owner, const struct rpc_reply *reply)
         replica_become(replica, REPLICA_UNHEALTHY, why);
     else if (replica->state != REPLICA_READY && loop_now_us() >= replica->shunned_until_us)
         replica_become(replica, REPLICA_READY, "");
-    replica->home->changed(replica->home);
+    replica->home->changed(replica->home, replica);
 }
 
 /* --- calls --------------------------------------------------------------------------------------- */
@@ -401,20 +416,53 @@ static void replica_note_locked(struct replica *replica, const char *why)
     replica->why[length] = '\0';
 }
 
+static enum replica_state shown_state(const struct replica *replica)
+{
+    return replica->draining ? REPLICA_DRAINING : replica->state;
+}
+
+/* Before a change of what is shown, and after it. */
+static void replica_count_out(const struct replica *replica)
+{
+    metric_sub(replica->home->states[shown_state(replica)], 1);
+    if (replica_is_ready(replica)) {
+        metric_sub(replica->home->up, 1);
+        atomic_fetch_sub_explicit(&replica->home->n_ready, 1, memory_order_relaxed);
+    }
+}
+
+static void replica_count_in(const struct replica *replica)
+{
+    metric_add(replica->home->states[shown_state(replica)], 1);
+    if (replica_is_ready(replica)) {
+        metric_add(replica->home->up, 1);
+        atomic_fetch_add_explicit(&replica->home->n_ready, 1, memory_order_relaxed);
+    }
+}
+
 /* The one place where the state changes. why: NULL keeps the words that are there. */
 static void replica_become(struct replica *replica, enum replica_state state, const char *why)
 {
     assert(legal_edges[replica->state] & 1u << state);
-    if (state == REPLICA_READY)
-        metric_add(replica->home->up, 1);
-    if (replica->state == REPLICA_READY)
-        metric_sub(replica->home->up, 1);
+    replica_count_out(replica);
     pthread_mutex_lock(&replica->home->lock);
     replica->state = state;
     if (why)
         replica_note_locked(replica, why);
     pthread_mutex_unlock(&replica->home->lock);
+    replica->spells += state == REPLICA_READY;
+    replica_count_in(replica);
     replica_say(replica);
+}
+
+void replica_drain(struct replica *replica, bool draining)
+{
+    assert(replica->draining != draining);
+    replica_count_out(replica);
+    pthread_mutex_lock(&replica->home->lock);
+    replica->draining = draining;
+    pthread_mutex_unlock(&replica->home->lock);
+    replica_count_in(replica);
 }
 
 static void replica_note(struct replica *replica, const char *why)
@@ -427,16 +475,15 @@ static void replica_note(struct replica *replica, const char *why)
 void replica_picture(const struct replica *replica, struct replica_status *out)
 {
     *out = (struct replica_status){
-        .address = replica->address,
+        .source = replica->source,
+        .state = shown_state(replica),
         .in_flight = atomic_load_explicit(&replica->in_flight, memory_order_relaxed),
         .calls = atomic_load_explicit(&replica->calls, memory_order_relaxed),
         .failures = atomic_load_explicit(&replica->failures, memory_order_relaxed),
     };
-    pthread_mutex_lock(&replica->home->lock);
-    out->state = replica->state;
+    snprintf(out->address, sizeof out->address, "%s", replica->address);
     memcpy(out->why, replica->why, sizeof out->why);
     memcpy(out->digest, replica->digest, sizeof out->digest);
-    pthread_mutex_unlock(&replica->home->lock);
 }
 
 /* The timer is always set but while it fires, and then its place is free: this can't fail. */
@@ -477,7 +524,7 @@ static void replica_say(struct replica *replica)
         [REPLICA_DOWN] = {"replica_down", LOG_WARN_LEVEL, SAID_DOWN},
     };
     enum replica_state state = replica->state;
-    if (!lines[state].event || lines[state].said == (int)replica->said)
+    if (!lines[state].event || lines[state].said == (int)replica->said || replica->draining)
         return;
     if (state == REPLICA_DESCRIBING && replica->describe_failures < SILENT_DESCRIBES)
         return;

@@ -26,8 +26,10 @@ struct replica_home {
     struct rpc_client *client;
     const struct pool_version *version;
     struct metric *up;    /* METRIC_REPLICAS_UP */
-    pthread_mutex_t lock; /* of every replica's state, why and digest; held only to change or copy them */
-    void (*changed)(struct replica_home *home); /* a replica became ready, or ceases to be */
+    struct metric *states[REPLICA_STATE_COUNT]; /* METRIC_REPLICA_STATES */
+    pthread_mutex_t lock; /* of the set of replicas, and of each one's state, why and digest; held only to change or copy them */
+    void (*changed)(struct replica_home *home, const struct replica *replica); /* became ready, ceases to be, is down */
+    _Atomic uint32_t n_ready; /* written by the loop, read by any thread */
 
     /* The digest last described: written by the loop, read by any thread; a torn read sees `turn` move. */
     _Atomic uint32_t digest_turn; /* odd while being written; 0: there is none */
@@ -36,12 +38,18 @@ struct replica_home {
 
 struct replica {
     struct replica_home *home;
-    const char *address; /* borrowed */
+    uint64_t id;                /* never given again */
     struct rpc_channel *channel;
-    enum replica_state state;
+    enum replica_state state;   /* of the connection: never REPLICA_DRAINING */
+
+    /* members.c's: why it is here */
+    uint64_t sources[POOL_ADDRESSES_MAX / 64]; /* a bit for each configured address that leads to it */
+    const char *source;         /* one of them, or the last one */
+    bool draining;              /* none is left; changed by replica_drain() alone */
 
     /* of the present connection */
     uint32_t connection;        /* its number */
+    uint32_t spells;            /* how often it became READY: who failed a call may have it again in the next */
     uint32_t max_rows;          /* 0: no bound */
     uint64_t digest_hash[2];
     bool described;             /* since it connected: it is what the configuration says */
@@ -64,12 +72,22 @@ struct replica {
     uint32_t unsaid;            /* changes left out since the last line, because there were too many */
     uint32_t lines_left;
     uint64_t lines_us;          /* when lines_left was last topped up */
+
+    char address[];
 };
 
-/* Starts connecting. GW_E_NO_MEMORY; then there is nothing to close. Zeroed before. */
-GW_MUST_CHECK enum gw_status replica_open(struct replica *replica, struct replica_home *home, const char *address);
-/* Calls in flight are cancelled; their callbacks still run, and must not look at the replica. */
-void replica_close(struct replica *replica);
+/* Starts connecting. Copies the address. NULL: out of memory. */
+struct replica *replica_new(struct replica_home *home, const char *address, uint64_t id) GW_MUST_CHECK;
+/*
+ * Not from within a callback of its own. Calls in flight are cancelled; their callbacks still run, and must not look at
+ * the replica.
+ */
+void replica_free(struct replica *replica);
+
+/* Whether it may get calls. */
+bool replica_is_ready(const struct replica *replica);
+/* Its address has left, or is there again. */
+void replica_drain(struct replica *replica, bool draining);
 
 /* A call of so many rows goes to the replica; comes back. */
 void replica_sent(struct replica *replica, uint32_t rows);
@@ -77,7 +95,7 @@ void replica_sent(struct replica *replica, uint32_t rows);
 void replica_answered(struct replica *replica, uint32_t rows, uint32_t connection, enum gw_status status,
                       const char *words);
 
-void replica_picture(const struct replica *replica, struct replica_status *out); /* any thread */
+void replica_picture(const struct replica *replica, struct replica_status *out); /* any thread, under home->lock */
 bool replica_home_digest(const struct replica_home *home, uint64_t digest[2]);   /* any thread */
 
 #endif

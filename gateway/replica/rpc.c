@@ -464,6 +464,7 @@ static void call_ended(struct loop_task *task)
     if (!call->grpc) {
         reply.status = call->cancelled ? GW_E_CANCELLED : GW_E_NO_REPLICA;
         reply.message = "not connected";
+        reply.unsent = true;
     } else if ((reply.status = status_of(call, words)) == GW_OK) {
         reply_read(&reply, call->reply, &gathered);
     }

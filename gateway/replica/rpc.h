@@ -6,6 +6,7 @@
 #ifndef XEBEC_REPLICA_RPC_H
 #define XEBEC_REPLICA_RPC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,7 @@ struct rpc_reply {
     const char *message;    /* never NULL; valid until the callback returns */
     const uint8_t *bytes;   /* the reply's payload; valid until the callback returns */
     size_t size;
+    bool unsent;            /* it never left: there was no connection */
     uint64_t sent_us, done_us; /* CLOCK_MONOTONIC: handed to the transport; taken from it by its thread */
 };
 

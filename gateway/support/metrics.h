@@ -30,8 +30,12 @@
     X(METRIC_RPC_SECONDS,         SECONDS,   "xebec_rpc_seconds",                    "Time of one Predict call, by version.") \
     X(METRIC_RPCS,                COUNTER,   "xebec_rpcs_total",                     "Predict calls, by version and outcome.") \
     X(METRIC_RETRIES,             COUNTER,   "xebec_retries_total",                  "Calls sent again to another replica, by version.") \
+    X(METRIC_SPILLED,             COUNTER,   "xebec_spilled_total",                  "Requests that another arm answered because no replica of this version was ready, by endpoint and version.") \
     X(METRIC_REPLICAS_UP,         GAUGE,     "xebec_replicas_up",                    "Replicas ready to serve, by version.") \
-    X(METRIC_REPLICAS,            GAUGE,     "xebec_replicas",                       "Replicas configured, by version.") \
+    X(METRIC_REPLICAS,            GAUGE,     "xebec_replicas",                       "Replicas configured or found by name, by version; without those that drain.") \
+    X(METRIC_REPLICA_STATES,      GAUGE,     "xebec_replica_states",                 "Replicas, by version and state.") \
+    X(METRIC_REPLICAS_LEFT_OUT,   GAUGE,     "xebec_replicas_left_out",              "Addresses found by name and not used, because a version has 256 replicas at most.") \
+    X(METRIC_DISCOVERY_LOOKUPS,   COUNTER,   "xebec_discovery_lookups_total",        "Questions for the addresses of dns: names, by version and outcome.") \
     X(METRIC_CACHE_HITS,          COUNTER,   "xebec_cache_hits_total",               "Rows answered from memory.") \
     X(METRIC_CACHE_JOINS,         COUNTER,   "xebec_cache_joins_total",              "Rows that joined an identical row in flight.") \
     X(METRIC_CACHE_MISSES,        COUNTER,   "xebec_cache_misses_total",             "Rows looked up and not found.") \

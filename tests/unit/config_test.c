@@ -545,7 +545,7 @@ static void expect_all(const struct wrong *cases, size_t count)
 #define KEYS_AT_TOP                                                                                          \
     "; the keys here are: listen, admin, admin_token_file, watch, shards, log, limits, timeouts, cache, "    \
     "models, endpoints\n"
-#define KEYS_OF_A_LIVE "; the keys here are: slo, default, model, split\n"
+#define KEYS_OF_A_LIVE "; the keys here are: slo, default, when_unready, model, split\n"
 
 Test(config_problems, unknown_keys)
 {
@@ -567,7 +567,7 @@ Test(config_problems, unknown_keys)
          "f.yaml:6:7: unknown key \"max_row\" in models.digits.batching; did you mean \"max_rows\"?\n"},
         {MODEL "    slo: 20ms\n",
          "f.yaml:5:5: unknown key \"slo\" in models.digits; the keys here are: input, "
-         "output, versions, batching, cache, health, retry\n"},
+         "output, versions, batching, cache, discovery, health, retry\n"},
         {MODEL "endpoints:\n  digits:\n    split:\n      - {model: digits@linear, weight: 1, wieght: 90}\n",
          "f.yaml:8:43: unknown key \"wieght\" in endpoints.digits.split[0]; did you mean \"weight\"?\n"},
         {MODEL "endpoints:\n  d: {model: digits@linear, sticky: 1, shadow: 2, canary: 3}\n",
@@ -699,9 +699,8 @@ Test(config_problems, models)
         {"models:\n  a:\n" INPUT "    versions: {}\n",
          "f.yaml:4:5: models.a.versions: expected a mapping of at least one version, got none\n"},
         {"models:\n  a:\n" INPUT "    versions: {v: {}}\n",
-         "f.yaml:4:16: models.a.versions.v: needs replicas: addresses of the containers that run this "
-         "version: "
-         "host:port, [v6]:port or unix:/path\n"},
+         "f.yaml:4:16: models.a.versions.v: needs replicas: where the containers are that run this version: "
+         "host:port, [v6]:port, unix:/path, or dns:host:port, every address the name has\n"},
         {"models:\n  a:\n    input: {\"\": {datatype: FP32, shape: [-1]}}\n    versions: {v: {replicas: "
          "[h:1]}}\n",
          "f.yaml:3:13: \"\" cannot be the name of a tensor; names have 1 to 256 bytes\n"},
@@ -764,7 +763,8 @@ static void expect_replica_problems(const char *replicas, const char *expected)
     expect_problems(text, strlen(text), expected);
 }
 
-#define REPLICA_FORMS "expected an address such as 127.0.0.1:9000, host:9000 or unix:/path, got "
+#define REPLICA_FORMS                                                                                        \
+    "expected an address such as 127.0.0.1:9000, host:9000, dns:host:9000 or unix:/path, got "
 #define PATH_OF_107                                                                                          \
     "/2345678901234567890123456789012345678901234567890123456789012345678901234567890"                       \
     "123456789012345678901234567"
@@ -782,9 +782,15 @@ Test(config_problems, replicas)
         {"[\"a b:1\"]", "f.yaml:6:20: models.a.versions.v.replicas[0]: " REPLICA_FORMS "\"a b:1\"\n"},
         {"[\"[::g]:1\"]", "f.yaml:6:20: models.a.versions.v.replicas[0]: " REPLICA_FORMS "\"[::g]:1\"\n"},
         {"[\"*:1\"]", "f.yaml:6:20: models.a.versions.v.replicas[0]: " REPLICA_FORMS "\"*:1\"\n"},
-        {"[\"dns:h:1\"]",
-         "f.yaml:6:20: models.a.versions.v.replicas[0]: dns: discovery is not in this build; "
-         "write host:port\n"},
+        {"[\"dns:h:1\", \"dns:h.d:1\", \"h:1\"]", ""},
+        {"[\"dns:h\"]", "f.yaml:6:20: models.a.versions.v.replicas[0]: " REPLICA_FORMS "\"dns:h\"\n"},
+        {"[\"dns::1\"]", "f.yaml:6:20: models.a.versions.v.replicas[0]: " REPLICA_FORMS "\"dns::1\"\n"},
+        {"[\"dns:h:0\"]", "f.yaml:6:20: models.a.versions.v.replicas[0]: " REPLICA_FORMS "\"dns:h:0\"\n"},
+        {"[\"dns:[::1]:1\"]",
+         "f.yaml:6:20: models.a.versions.v.replicas[0]: " REPLICA_FORMS "\"dns:[::1]:1\"\n"},
+        {"[\"dns:h:1\", \"dns:h:1\"]",
+         "f.yaml:6:31: models.a.versions.v.replicas[1]: \"dns:h:1\" is listed twice; "
+         "list a replica once\n"},
         {"[\"h:1\", \"h:2\", \"h:1\"]",
          "f.yaml:6:34: models.a.versions.v.replicas[2]: \"h:1\" is listed twice; "
          "list a replica once\n"},
@@ -942,7 +948,7 @@ Test(config_problems, are_all_reported_in_the_order_of_the_file)
                     "\"FP32\"?\n"
                     "f.yaml:7:5: unknown key \"color\" in models.digits; the keys here are: input, output, "
                     "versions, batching, "
-                    "cache, health, retry\n"
+                    "cache, discovery, health, retry\n"
                     "f.yaml:8:1: unknown key \"lisen\" at the top level; did you mean \"listen\"?\n"
                     "f.yaml:9:9: shards: expected 1 to 256, got \"0\"\n");
 }

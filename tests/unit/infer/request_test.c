@@ -29,6 +29,12 @@ void version_recall(struct job *job, enum gw_status status)
     job->recalled = true;
     job->recall_status = status;
 }
+/* The plan's version i is the address of this[i]. */
+static bool is_ready[2];
+bool version_is_ready(const struct version *version)
+{
+    return *(const bool *)version;
+}
 bool version_digest(const struct version *version, uint64_t digest[2])
 {
     (void)version;
@@ -42,7 +48,7 @@ struct version *version_ref(struct version *version)
 }
 void version_unref(struct version *version)
 {
-    cr_assert_null(version, "there is none here");
+    (void)version;
 }
 
 /* Every row of the job ends alike: well (a shared result), or with `status`. */
@@ -114,6 +120,7 @@ static void open_infer(bool cached, bool with_default)
 {
     n_jobs = n_recalled = encoded = 0;
     has_digest = true;
+    is_ready[0] = is_ready[1] = true;
     spec = (struct tensor_spec){.name = "x", .datatype = DT_UINT8, .dims = 1, .shape = {TENSOR_ANY}};
     model = (struct config_model){.name = "m",
                                   .cache = cached,
@@ -144,6 +151,7 @@ static void open_infer(bool cached, bool with_default)
     cache = cache_new(config.cache_bytes, metrics);
     struct plan *plan = plan_new(&config);
     cr_assert_not_null(plan);
+    plan->versions[0] = (struct version *)&is_ready[0];
     cr_assert_eq(infer_init(&infer, loop, period_new(metrics, plan), cache, 0, 1), GW_OK);
     plan_unref(plan);
 }

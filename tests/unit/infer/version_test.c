@@ -16,7 +16,7 @@ enum { CALLS_MAX = 16 };
 struct pool {
     void (*ready)(void *owner);
     void *owner;
-    bool any_ready;
+    bool any_ready, stranded; /* stranded: its calls wait for a replica */
     uint32_t slots;
     struct pool_call *calls[CALLS_MAX];
     uint32_t n_calls, n_answered, cancelled;
@@ -58,6 +58,14 @@ bool pool_digest(const struct pool *pool, uint64_t digest[2])
 uint32_t pool_status(const struct pool *pool, struct replica_status *out, uint32_t room)
 {
     return (void)pool, (void)out, (void)room, 0;
+}
+uint32_t pool_names(const struct pool *pool, struct discovery_status *out, uint32_t room)
+{
+    return (void)pool, (void)out, (void)room, 0;
+}
+bool pool_call_is_stranded(const struct pool *pool, const struct pool_call *call)
+{
+    return (void)call, pool->stranded;
 }
 void pool_cancel(struct pool *pool, struct pool_call *call)
 {
@@ -267,6 +275,113 @@ Test(version, without_a_replica_rows_fail_at_once_and_those_queued_when_the_last
     loop_flush(loop);
     expect_all(&b, GW_E_NO_REPLICA);
     close_version();
+}
+
+static void ask_patiently(struct asker *asker, uint32_t n_rows, uint64_t slo_us)
+{
+    ask(asker, n_rows, slo_us);
+    asker->job.waits = true; /* not looked at before the loop turns */
+    asker->job.entry.kind[1] = 1;
+}
+
+Test(version, rows_that_wait_are_sent_when_a_replica_becomes_ready)
+{
+    struct asker patient, hasty, late;
+    open_version(BATCHING_FIXED, 8, 100);
+    fake.any_ready = false;
+    fake.slots = 0;
+    ask_patiently(&patient, 2, 1000000);
+    ask(&hasty, 1, 1000000);
+    ask_patiently(&late, 1, 1000000);
+    loop_flush(loop);
+    expect_all(&hasty, GW_E_NO_REPLICA);
+    cr_assert_eq(patient.homecomings + late.homecomings, 0);
+    fake.any_ready = true;
+    fake.slots = 1;
+    fake.ready(fake.owner);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 1);
+    cr_assert(fake.calls[0]->waits);
+    cr_assert_eq(fake.calls[0]->input.n_rows, 3);
+    answer(0, -1);
+    loop_flush(loop);
+    expect_all(&patient, GW_OK);
+    expect_all(&late, GW_OK);
+    release(&patient), release(&late);
+    close_version();
+}
+
+Test(version, when_the_last_replica_goes_only_rows_that_do_not_wait_come_home)
+{
+    struct asker patient, hasty;
+    open_version(BATCHING_FIXED, 8, 100);
+    loop_flush(loop);
+    fake.slots = 0;
+    ask_patiently(&patient, 1, 1000000);
+    ask(&hasty, 1, 1000000);
+    loop_flush(loop);
+    fake.any_ready = false;
+    fake.ready(fake.owner);
+    loop_flush(loop);
+    expect_all(&hasty, GW_E_NO_REPLICA);
+    cr_assert_eq(patient.homecomings, 0);
+    version_recall(&patient.job, GW_E_DEADLINE);
+    loop_flush(loop);
+    expect_all(&patient, GW_E_NO_REPLICA); /* that, and not the model's slowness, is why */
+    close_version();
+}
+
+Test(version, rows_recalled_from_a_call_that_waits_for_a_replica_are_told_so)
+{
+    struct asker a, b;
+    open_version(BATCHING_FIXED, 8, 100);
+    ask_patiently(&a, 1, 1000000);
+    loop_flush(loop);
+    fake.any_ready = false;
+    fake.stranded = true;
+    version_recall(&a.job, GW_E_DEADLINE);
+    loop_flush(loop);
+    expect_all(&a, GW_E_NO_REPLICA);
+    fail(0, GW_E_CANCELLED, "cancelled");
+    ask_patiently(&b, 1, 1000000);
+    loop_flush(loop);
+    version_recall(&b.job, GW_E_CANCELLED);
+    loop_flush(loop);
+    expect_all(&b, GW_E_CANCELLED);
+    close_version();
+}
+
+Test(version, who_waits_shares_no_batch_with_who_does_not)
+{
+    struct asker a, b;
+    open_version(BATCHING_FIXED, 8, 100);
+    ask_patiently(&a, 1, 1000000);
+    ask(&b, 1, 1000000);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 1);
+    answer(0, -1);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 2);
+    cr_assert_neq(fake.calls[0]->waits, fake.calls[1]->waits);
+    answer(1, -1);
+    loop_flush(loop);
+    release(&a), release(&b);
+    close_version();
+}
+
+Test(version, freed_while_its_pump_is_under_way)
+{
+    struct asker a;
+    open_version(BATCHING_FIXED, 8, 100);
+    fake.slots = 0;
+    ask(&a, 1, 1000000);
+    loop_flush(loop);
+    fake.ready(fake.owner);
+    version_free(version);
+    loop_flush(loop);
+    expect_all(&a, GW_E_DRAINING);
+    loop_free(loop);
+    metrics_free(metrics);
 }
 
 Test(version, a_full_queue_refuses_and_an_expired_row_is_never_sent)
