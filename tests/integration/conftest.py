@@ -64,10 +64,10 @@ def start_gateway(tmp_path, new_puppet):  # new_puppet: replicas outlive gateway
     """start_gateway(config): serving, not waited for. Each must end well: exit 0, no sanitizer's report."""
     started = []
 
-    def start(config):
+    def start(config, command=()):
         directory = tmp_path / f"gateway{len(started)}"
         directory.mkdir()
-        started.append(Gateway(directory, config))
+        started.append(Gateway(directory, config, command))
         return started[-1]
 
     yield start

@@ -38,7 +38,8 @@ def run_xebec(*arguments, **options):
 
 
 class Gateway:
-    def __init__(self, directory, config):
+    def __init__(self, directory, config, command=()):
+        """command: what starts it, as in `unshare --mount`; the binary and its arguments follow."""
         self.directory = pathlib.Path(directory)
         self.config_path = self.directory / "xebec.yaml"
         # JSON is YAML; a configuration in block style is loaded by the unit tests and by configs/.
@@ -46,7 +47,7 @@ class Gateway:
         self.ended = False
         self.stdout_path, self.stderr_path = self.directory / "stdout", self.directory / "stderr"
         with open(self.stdout_path, "wb") as stdout, open(self.stderr_path, "wb") as stderr:
-            self.process = subprocess.Popen([BINARY, "serve", "--config", str(self.config_path)],
+            self.process = subprocess.Popen([*command, BINARY, "serve", "--config", str(self.config_path)],
                                             stdout=stdout, stderr=stderr)
         try:
             serving = wait_until(self._serving, lambda: f"ports; it said: {self.stderr_path.read_text()}")
