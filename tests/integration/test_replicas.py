@@ -28,6 +28,9 @@ def ask_from_many(gateway, clients, requests, answer):
     return results
 
 
+FAIL_AT_ONCE = {"when_unready": "fail"}  # what it is to wait instead, and to spill, is test_discovery.py's
+
+
 def must_be_right(reply, row):
     assert (reply.status, reply.json().get("output")) == (200, row), reply
     return True
@@ -38,7 +41,7 @@ def must_be_right(reply, row):
 @pytest.mark.parametrize("shards", [1, 2])
 def test_the_gateway_may_start_first(puppet, start_gateway, shards):
     puppet.kill()
-    gateway = start_gateway(one_model([puppet.unix], shards=shards))
+    gateway = start_gateway(one_model([puppet.unix], shards=shards, endpoint=FAIL_AT_ONCE))
     ready = gateway.ask_admin("/health/ready")
     assert (ready.status, ready.json()["without_replica"]) == (503, ["m@v1"])
     refused = gateway.predict(input=[1])
@@ -51,7 +54,7 @@ def test_the_gateway_may_start_first(puppet, start_gateway, shards):
 
 
 def test_a_replica_may_go_and_come_back(puppet, gateway_for):
-    gateway = gateway_for(puppet)
+    gateway = gateway_for(puppet, endpoint=FAIL_AT_ONCE)
     for round_number in range(3):
         assert gateway.predict(input=[round_number]).status == 200
         puppet.kill()
@@ -97,7 +100,7 @@ def test_unix_and_tcp(new_puppet, start_gateway):
 ])
 def test_a_replica_that_contradicts_the_configuration_is_refused(puppet, start_gateway, script, word):
     puppet.play(**script)
-    gateway = start_gateway(one_model([puppet.unix]))
+    gateway = start_gateway(one_model([puppet.unix], endpoint=FAIL_AT_ONCE))
     why = gateway.wait_replica(puppet.unix, "refused")["why"]
     assert word in why
     refusal = gateway.events("replica_refused")[0]
@@ -151,7 +154,7 @@ def test_a_call_that_kills_its_replica_is_sent_elsewhere(new_puppet, gateway_for
 
 
 def test_the_only_replica_dies(puppet, gateway_for):
-    gateway = gateway_for(puppet.play(mode="die_mid_call"))
+    gateway = gateway_for(puppet.play(mode="die_mid_call"), endpoint=FAIL_AT_ONCE)
     reply = gateway.predict(input=[1])
     assert (reply.status, reply.json()["cause"]) == (503, "no_replica")
     puppet.wait_dead()

@@ -53,9 +53,11 @@ def test_default_when_the_objective_is_missed(puppet, gateway_for):
     assert gateway.metrics().sum("xebec_requests_total", outcome="default") == 1
 
 
-def test_default_when_there_is_no_replica(puppet, start_gateway):
+@pytest.mark.parametrize("when_unready, slo", [("fail", "30s"), ("wait", "100ms")])
+def test_default_when_there_is_no_replica(puppet, start_gateway, when_unready, slo):
     puppet.kill()
-    gateway = start_gateway(one_model([puppet.unix], endpoint={"default": {"y": [-1]}}))
+    endpoint = {"default": {"y": [-1]}, "when_unready": when_unready}
+    gateway = start_gateway(one_model([puppet.unix], slo=slo, endpoint=endpoint))
     answer = gateway.predict(input=[1]).json()
     assert (answer["default"], answer["output"]) == (True, [-1])
     assert (answer["default_explanation"], answer["cause"]) == (NO_MODEL_EXPLANATION, "no_replica")

@@ -145,7 +145,7 @@ static const char configuration[] =
     "models:\n"
     "  echo:\n"
     "    input: {x: {datatype: FP32, shape: [-1, 4]}}\n"
-    "    versions: {'1': {replicas: ['unix:%1$s/echo']}}\n"
+    "    versions: {'1': {replicas: ['unix:%1$s/echo', 'dns:localhost:1']}}\n"
     "    health: {interval: 250ms}\n"
     "  said:\n"
     "    input: {t: {datatype: BYTES, shape: [-1], encoding: text}}\n"

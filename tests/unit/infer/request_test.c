@@ -15,12 +15,13 @@
 enum { JOBS_MAX = 16 };
 
 static struct job *jobs[JOBS_MAX];
+static const struct version *asked[JOBS_MAX]; /* whom with jobs[i] */
 static uint32_t n_jobs, n_recalled;
 static bool has_digest;
 
 void version_submit(struct version *version, struct job *job)
 {
-    (void)version;
+    asked[n_jobs] = version;
     jobs[n_jobs++] = job;
 }
 void version_recall(struct job *job, enum gw_status status)
@@ -104,11 +105,11 @@ static const struct dialect dialect = {"letters", decode, encode};
 
 static struct config config;
 static struct config_model model;
-static struct config_version version_config_;
+static struct config_version version_config_, other_config;
 static struct config_endpoint endpoint;
-static struct config_arm arm;
+static struct config_arm arms[3];
 static struct config_endpoint *endpoints[1];
-static struct config_version *versions_config[1];
+static struct config_version *versions_config[2];
 static struct config_default default_label;
 static struct tensor_spec spec;
 static struct loop *loop;
@@ -127,11 +128,12 @@ static void open_infer(bool cached, bool with_default)
                                   .cache_ttl_us = 1000000000,
                                   .signature = {.inputs = &spec, .n_inputs = 1}};
     version_config_ = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
-    arm = (struct config_arm){&version_config_, 1};
+    other_config = (struct config_version){.name = "w", .full_name = "m@w", .model = &model, .index = 1};
+    arms[0] = (struct config_arm){&version_config_, 1};
     default_label = (struct config_default){"label", "-1"};
     endpoint = (struct config_endpoint){.name = "e",
                                         .slo_us = 50000,
-                                        .arms = &arm,
+                                        .arms = arms,
                                         .n_arms = 1,
                                         .weight_sum = 1,
                                         .signature = &model.signature,
@@ -139,10 +141,11 @@ static void open_infer(bool cached, bool with_default)
                                         .n_defaults = with_default};
     endpoints[0] = &endpoint;
     versions_config[0] = &version_config_;
+    versions_config[1] = &other_config;
     config = (struct config){.refs = 1,
                              .shards = 1,
                              .versions = versions_config,
-                             .n_versions = 1,
+                             .n_versions = 2,
                              .endpoints = endpoints,
                              .n_endpoints = 1,
                              .cache_bytes = cached ? 1 << 20 : 0};
@@ -151,7 +154,8 @@ static void open_infer(bool cached, bool with_default)
     cache = cache_new(config.cache_bytes, metrics);
     struct plan *plan = plan_new(&config);
     cr_assert_not_null(plan);
-    plan->versions[0] = (struct version *)&is_ready[0];
+    for (int i = 0; i < 2; i++)
+        plan->versions[i] = (struct version *)&is_ready[i];
     cr_assert_eq(infer_init(&infer, loop, period_new(metrics, plan), cache, 0, 1), GW_OK);
     plan_unref(plan);
 }
@@ -170,7 +174,7 @@ struct client {
     struct request *request;
     uint32_t answers;
     enum gw_status status;
-    char what[256];
+    char what[256], version[16]; /* version: that answered */
     uint32_t defaulted;
     bool cancelled;
 };
@@ -182,6 +186,7 @@ static void answered(struct request *request)
     client->status = request->status;
     client->cancelled = request->ending == GW_E_CANCELLED;
     snprintf(client->what, sizeof client->what, "%s", request->err.what);
+    snprintf(client->version, sizeof client->version, "%s", request->version ? request->version->name : "");
     for (uint32_t i = 0; request->rows && i < request->n_rows; i++)
         client->defaulted += request_row_defaulted(request, i);
     request_free(request);
@@ -408,5 +413,155 @@ Test(request, without_a_digest_nothing_is_cached)
     send_home(0, GW_OK);
     send_home(1, GW_OK);
     leave(&a), leave(&b);
+    close_infer();
+}
+
+/* --- no replica is ready ----------------------------------------------------------------------------------
+ */
+
+/* All but one in a million requests belong to v; w takes over. */
+static void open_split(bool cached, enum when_unready when_unready)
+{
+    open_infer(cached, false);
+    arms[0].weight = 1000000;
+    arms[1] = (struct config_arm){&other_config, 1};
+    endpoint.n_arms = 2;
+    endpoint.weight_sum = 1000001;
+    endpoint.when_unready = when_unready;
+    endpoint.slo_us = 5000000;
+}
+
+static void expect_job(uint32_t i, uint32_t version, uint32_t rows, bool waits)
+{
+    cr_assert_gt(n_jobs, i);
+    cr_assert_eq(asked[i], (const struct version *)&is_ready[version]);
+    cr_assert_eq(jobs[i]->entry.n_rows, rows);
+    cr_assert_eq(jobs[i]->waits, waits);
+}
+
+static void expect_answer(struct client *client, enum gw_status status, const char *version)
+{
+    cr_assert_eq(client->answers, 1);
+    cr_assert_eq(client->status, status, "%s", client->what);
+    cr_assert_str_eq(client->version, version);
+    leave(client);
+}
+
+Test(request, spills_to_the_arm_that_is_ready)
+{
+    struct client a;
+    open_split(false, UNREADY_SPILL);
+    is_ready[0] = false;
+    ask(&a, "ab");
+    expect_job(0, 1, 2, false);
+    send_home(0, GW_OK);
+    expect_answer(&a, GW_OK, "w");
+    close_infer();
+}
+
+Test(request, spills_when_the_last_replica_is_lost_under_it)
+{
+    struct client a;
+    open_split(false, UNREADY_SPILL);
+    ask(&a, "ab");
+    expect_job(0, 0, 2, false);
+    is_ready[0] = false;
+    send_home(0, GW_E_NO_REPLICA);
+    expect_job(1, 1, 2, false);
+    send_home(1, GW_OK);
+    expect_answer(&a, GW_OK, "w");
+    close_infer();
+}
+
+Test(request, with_no_arm_ready_it_waits_at_its_own)
+{
+    struct client a;
+    open_split(false, UNREADY_SPILL);
+    is_ready[0] = is_ready[1] = false;
+    ask(&a, "a");
+    expect_job(0, 0, 1, true);
+    send_home(0, GW_OK);
+    expect_answer(&a, GW_OK, "v");
+    close_infer();
+}
+
+Test(request, never_spills_to_weight_0_nor_away_from_a_version_asked_for)
+{
+    struct client a, b;
+    open_split(false, UNREADY_SPILL);
+    is_ready[0] = false;
+    ask(&a, "@v");
+    expect_job(0, 0, 1, true);
+    arms[1].weight = 0;
+    endpoint.weight_sum = 1000000;
+    ask(&b, "a");
+    expect_job(1, 0, 1, true);
+    send_home(0, GW_OK), send_home(1, GW_E_NO_REPLICA);
+    expect_answer(&a, GW_OK, "v");
+    expect_answer(&b, GW_E_NO_REPLICA, "v");
+    close_infer();
+}
+
+Test(request, waits_or_fails_where_the_endpoint_says_so)
+{
+    struct client a, b;
+    open_split(false, UNREADY_WAIT);
+    is_ready[0] = false;
+    ask(&a, "a");
+    expect_job(0, 0, 1, true);
+    send_home(0, GW_OK);
+    expect_answer(&a, GW_OK, "v");
+    endpoint.when_unready = UNREADY_FAIL;
+    ask(&b, "a");
+    cr_assert_eq(n_jobs, 1);
+    expect_answer(&b, GW_E_NO_REPLICA, "v");
+    close_infer();
+}
+
+Test(request, one_version_answers_all_rows_of_a_request_that_spills)
+{
+    struct client a, b, c;
+    open_split(true, UNREADY_SPILL);
+    ask(&a, "a");
+    send_home(0, GW_OK);
+    is_ready[0] = false;
+    ask(&b, "a"); /* v's answer is in the cache: nobody is needed */
+    expect_answer(&a, GW_OK, "v");
+    expect_answer(&b, GW_OK, "v");
+    ask(&c, "ab");
+    expect_job(1, 1, 2, false); /* a, too, though v has an answer to it */
+    send_home(1, GW_OK);
+    expect_answer(&c, GW_OK, "w");
+    close_infer();
+}
+
+Test(request, who_joined_a_row_that_is_lost_spills_as_well)
+{
+    struct client a, b;
+    open_split(true, UNREADY_SPILL);
+    ask(&a, "a");
+    ask(&b, "a");
+    cr_assert_eq(n_jobs, 1);
+    is_ready[0] = false;
+    send_home(0, GW_E_NO_REPLICA);
+    turn_for(1000);
+    cr_assert_eq(n_jobs, 2, "together again, at w");
+    expect_job(1, 1, 1, false);
+    send_home(1, GW_OK);
+    turn_for(1000);
+    expect_answer(&a, GW_OK, "w");
+    expect_answer(&b, GW_OK, "w");
+    close_infer();
+}
+
+Test(request, goes_round_but_not_for_ever)
+{
+    struct client a;
+    open_split(false, UNREADY_SPILL);
+    ask(&a, "a");
+    for (uint32_t i = 0; !a.answers && i < JOBS_MAX; i++)
+        send_home(i, GW_E_NO_REPLICA); /* both say that they are ready, and are not */
+    cr_assert_eq(n_jobs, 4);           /* as many as there are arms, and one more, again */
+    expect_answer(&a, GW_E_NO_REPLICA, "w");
     close_infer();
 }

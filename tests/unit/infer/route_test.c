@@ -37,6 +37,25 @@ Test(route, the_largest_key_and_weights_beyond_32_bits)
     cr_assert_not_null(route_pick(&endpoint, UINT64_MAX));
 }
 
+Test(route, spills_by_the_weights_of_the_arms_that_are_ready)
+{
+    static const struct config_version night = {.name = "night", .full_name = "digits@night"};
+    static const struct config_arm four[] = {{&linear, 40}, {&dark, 0}, {&forest, 30}, {&night, 30}};
+    static const struct config_endpoint endpoint = {.arms = four, .n_arms = 4, .weight_sum = 100};
+    int picked[4] = {0};
+    for (uint64_t key = 0; key < 100000; key++)
+        if (route_pick(&endpoint, key) == &four[0])
+            picked[route_spill(&endpoint, key, (const bool[]){false, true, true, true}) - four]++;
+    cr_assert_eq(picked[0] + picked[1], 0, "not ready, and of no weight");
+    cr_assert(picked[2] > 19000 && picked[2] < 21000,
+              "%d of 40000: the key chose the arm before, evenly all the same", picked[2]);
+    cr_assert_eq(route_spill(&endpoint, 7, (const bool[]){false, true, false, true}), &four[3]);
+    cr_assert_null(route_spill(&endpoint, 7, (const bool[]){false, true, false, false}), "of weight 0 alone");
+    cr_assert_null(route_spill(&endpoint, 7, (const bool[4]){false}));
+    cr_assert_eq(route_spill(&endpoint, 4711, (const bool[]){false, true, true, true}),
+                 route_spill(&endpoint, 4711, (const bool[]){false, true, true, true}), "a key stays");
+}
+
 static const struct config_arm *named(const char *version)
 {
     return route_named(&split, version, strlen(version));
