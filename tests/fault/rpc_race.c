@@ -1,21 +1,24 @@
 /*
  * rpc_race: starts, cancels and frees calls, channels, clients and pools in every order that chance finds,
- * for two seconds, while puppets answer, stall and lose their connections. Every call must be answered
- * exactly once. Plain main(), so that ThreadSanitizer can watch. Run with a seed to repeat a choice: rpc_race
- * 42
+ * for two seconds, while puppets answer, stall and lose their connections, names lead to them and no longer
+ * do, and another thread looks at it all. Every call must be answered exactly once. Plain main(), so that
+ * ThreadSanitizer can watch. Run with a seed to repeat a choice: rpc_race 42
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "names.h"
 #include "puppet.h"
 #include "replica/pool.h"
 #include "replica/rpc.h"
 #include "support/log.h"
 #include "turn.h"
 
-enum { RUN_US = 2000000, LEAST_ROUNDS = 20, CALLS = 8, PUPPETS = 2, TURN_MS = 3 };
+enum { RUN_US = 2000000, LEAST_ROUNDS = 20, CALLS = 8, PUPPETS = 3, TURN_MS = 3 };
 
 static void check(bool truth, const char *what)
 {
@@ -126,6 +129,7 @@ static void ask_pool(struct pool *pool, struct tally *tally)
     check(ask, "no memory");
     ask->tally = tally;
     ask->call.done = on_done;
+    ask->call.waits = rand() % 2;
     ask->call.deadline_us = loop_now_us() + (rand() % 2 ? 2000 : 200000);
     ask->call.input = (struct predict_input){.pieces = &piece, .n_pieces = 1, .n_inputs = 1, .n_rows = 1};
     if (pool_predict(pool, &ask->call) != GW_OK) {
@@ -142,6 +146,43 @@ static bool any_ready(void *pool)
     return pool_any_ready(pool);
 }
 
+/* Some of the puppets, or none, or nowhere. */
+static void name_some(struct puppet *const *puppets)
+{
+    char text[PUPPETS * 40 + 20] = "";
+    for (int i = 0; i < PUPPETS; i++)
+        if (rand() % 2)
+            strcat(strcat(text, puppet_address(puppets[i])), " ");
+    if (rand() % 4 == 0)
+        strcat(text, "127.0.0.1:1");
+    names_say("some", text);
+    names_fail(rand() % 8 ? 0 : EAI_AGAIN);
+}
+
+/* As the admin's thread does. */
+struct onlooker {
+    const struct pool *pool;
+    atomic_bool leaving;
+    pthread_t thread;
+};
+
+static void *look_on(void *owner)
+{
+    static struct replica_status replicas[POOL_REPLICAS_MAX];
+    struct discovery_status name;
+    struct onlooker *onlooker = owner;
+    uint32_t most = 0;
+    while (!atomic_load(&onlooker->leaving)) {
+        uint32_t n = pool_status(onlooker->pool, replicas, POOL_REPLICAS_MAX);
+        most = n > most ? n : most;
+        check(pool_names(onlooker->pool, &name, 1) == 1, "there is one name");
+        (void)pool_any_ready(onlooker->pool);
+        usleep(100);
+    }
+    check(most <= PUPPETS + 1, "more replicas than there are addresses");
+    return NULL;
+}
+
 static void race_pool(struct puppet *const *puppets, struct tally *tally)
 {
     static const enum puppet_predict tricks[] = {PUPPET_ECHO, PUPPET_ECHO, PUPPET_SHED, PUPPET_STALL,
@@ -150,19 +191,21 @@ static void race_pool(struct puppet *const *puppets, struct tally *tally)
                                   {.name = "y", .datatype = DT_FP32, .dims = 2, .shape = {-1, 2}}};
     const struct signature signature = {
         .inputs = &specs[0], .outputs = &specs[1], .n_inputs = 1, .n_outputs = 1};
-    const char *addresses[PUPPETS];
-    for (int i = 0; i < PUPPETS; i++) {
-        addresses[i] = puppet_address(puppets[i]);
+    const char *const addresses[] = {"dns:some:1", puppet_address(puppets[0])};
+    struct resolver *resolver = resolver_new_with(names_look_up, 100000);
+    for (int i = 0; i < PUPPETS; i++)
         puppet_tell(puppets[i], &(struct puppet_script){.predict = tricks[rand() % 5]});
-    }
+    name_some(puppets);
     const struct pool_version version = {.model = "digits",
                                          .version = "forest",
                                          .signature = &signature,
                                          .addresses = addresses,
-                                         .n_addresses = PUPPETS,
+                                         .n_addresses = rand() % 2 ? 2 : 1,
+                                         .resolver = resolver,
                                          .limits = {.calls_per_replica = 2,
                                                     .attempts = 3,
                                                     .retry_percent = 100,
+                                                    .discovery_interval_us = 1000,
                                                     .health_interval_us = 2000,
                                                     .health_timeout_us = 50000,
                                                     .max_message_bytes = 4096}};
@@ -171,19 +214,26 @@ static void race_pool(struct puppet *const *puppets, struct tally *tally)
     struct rpc_client *client = rpc_client_new(loop);
     struct pool *pool = pool_new(loop, client, metrics, &version, on_ready, NULL);
     check(pool, "no memory");
-    turn_until(loop, any_ready, pool, 500);
+    struct onlooker onlooker = {.pool = pool};
+    check(pthread_create(&onlooker.thread, NULL, look_on, &onlooker) == 0, "no thread");
+    turn_until(loop, any_ready, pool, 20);
     for (int i = 0; i < CALLS; i++) {
         ask_pool(pool, tally);
+        if (rand() % 3 == 0)
+            name_some(puppets);
         if (rand() % 6 == 0)
             puppet_cut(puppets[rand() % PUPPETS]);
         if (rand() % 3 == 0)
             turn_for(loop, TURN_MS);
     }
+    atomic_store(&onlooker.leaving, true);
+    pthread_join(onlooker.thread, NULL);
     pool_free(pool);
     check(all_ended(tally), "a call was not answered exactly once");
     if (rand() % 2)
         turn_for(loop, TURN_MS);
     rpc_client_free(client);
+    resolver_free(resolver);
     loop_free(loop);
     metrics_free(metrics);
 }
