@@ -154,7 +154,8 @@ static bool models_same(const struct config_model *a, const struct config_model 
     return specs_same(left->inputs, left->n_inputs, right->inputs, right->n_inputs) &&
            specs_same(left->outputs, left->n_outputs, right->outputs, right->n_outputs) &&
            batching_same(&a->batching, &b->batching) && a->health_interval_us == b->health_interval_us &&
-           a->health_timeout_us == b->health_timeout_us && a->attempts == b->attempts &&
+           a->health_timeout_us == b->health_timeout_us &&
+           a->discovery_interval_us == b->discovery_interval_us && a->attempts == b->attempts &&
            a->retry_percent == b->retry_percent;
 }
 

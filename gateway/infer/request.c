@@ -332,8 +332,7 @@ static void row_settle(struct request *request, struct row *row, uint64_t now_us
                    request->version->model->cache_ttl_us, same_model);
     } else if (outcome->status == GW_E_DEADLINE || outcome->status == GW_E_CANCELLED ||
                outcome->status == GW_E_NO_REPLICA) {
-        cache_abandon(cache,
-                      row->key); /* ours to lose, not theirs: they may have more time, or wait, or spill */
+        cache_abandon(cache, row->key); /* ours to lose, not theirs: they may wait longer, or spill */
     } else {
         struct gw_err err;
         gw_err_set(&err, outcome->status, "%s", outcome->message);

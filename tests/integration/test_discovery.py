@@ -328,16 +328,16 @@ def test_a_name_that_appears_late(names, new_replica, start_with):
     assert gateway.predict(input=[1]).status == 200
 
 
-@pytest.mark.parametrize("mode, outcome", [("servfail", "failed"), ("silent", "failed")])
-def test_a_name_server_that_fails_changes_nothing(names, new_replica, start_with, mode, outcome):
+@pytest.mark.parametrize("mode", ["servfail", "silent"])
+def test_a_name_server_that_fails_changes_nothing(names, new_replica, start_with, mode):
     names.names["model"] = ["127.0.0.2", "127.0.0.3"]
     dead, well = new_replica("127.0.0.2"), new_replica("127.0.0.3")
     gateway = start_with("model").wait_ready()
     wait_replicas(gateway, ready=2)
     with Crowd(gateway, clients=4) as crowd:
         names.mode = mode
-        gateway_lookups = lambda: gateway.metrics().sum("xebec_discovery_lookups_total", outcome=outcome)  # noqa: E731
-        wait_until(lambda: gateway_lookups() >= 2, "two questions in vain")
+        wait_until(lambda: gateway.metrics().sum("xebec_discovery_lookups_total", outcome="failed") >= 2,
+                   "two questions in vain")
         crowd.wait_for(100)
         wait_replicas(gateway, ready=2)
         dead.end(signal.SIGKILL)  # and it is not forgotten, for it may come back
