@@ -19,7 +19,9 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"hiredis/.*", {"support/redis.c"}),
     (r"yaml\.h", {"config_yaml.c"}),
-    (r"sodium\.h|sodium/.*", {"infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/request.c", "replica/replica.c", "main.c", "admin.c"}),
+    (r"sodium\.h|sodium/.*", {
+        "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/request.c", "infer/split.c", "infer/worst.c",
+        "replica/replica.c", "main.c", "admin.c"}),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 
