@@ -1,10 +1,11 @@
 /*
- * compare: how far two answers to the same row are apart. Pure: reads two results, adds to a summary, allocates nothing.
- * Time is that of reading both rows once, and for top-k of k steps an element at worst.
+ * compare: how far two answers to the same row are apart. Pure: reads two results, adds to a summary,
+ * allocates nothing. Time is that of reading both rows once, and for top-k of k steps an element at worst.
  *
- * Outputs are matched by name. Floats (FP16, BF16, FP32, FP64) agree within a tolerance; integers, BOOL (zero or not) and
- * BYTES are labels: they agree when equal. A NaN agrees with a NaN, an infinity with itself, neither with anything else.
- * Summaries add up: over rows by compare_row(), over shards by compare_add(). All their numbers are finite.
+ * Outputs are matched by name. Floats (FP16, BF16, FP32, FP64) agree within a tolerance; integers, BOOL (zero
+ * or not) and BYTES are labels: they agree when equal. A NaN agrees with a NaN, an infinity with itself,
+ * neither with anything else. Summaries add up: over rows by compare_row(), over shards by compare_add(). All
+ * their numbers are finite.
  */
 #ifndef XEBEC_INFER_COMPARE_H
 #define XEBEC_INFER_COMPARE_H
@@ -59,8 +60,8 @@ struct compare_row {
 };
 
 /*
- * Compares row `primary_row` of one result to `shadow_row` of another, and adds it to `summary`. A result that is NULL
- * failed as a whole. Borrows all. Tensors must be well-formed, as worker_judge leaves them.
+ * Compares row `primary_row` of one result to `shadow_row` of another, and adds it to `summary`. A result
+ * that is NULL failed as a whole. Borrows all. Tensors must be well-formed, as worker_judge leaves them.
  */
 struct compare_row compare_row(const struct predict_result *primary, uint32_t primary_row,
                                const struct predict_result *shadow, uint32_t shadow_row,

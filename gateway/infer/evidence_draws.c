@@ -94,15 +94,34 @@ void draws_reweigh(struct draws *draws, double weight)
     learn(draws);
 }
 
-void draws_observe(struct draws *draws, enum draws_arm arm, enum draws_outcome outcome, uint64_t count)
+/* What the baseline's rate is learned from, and when. */
+static void note(struct draws *draws, enum draws_arm arm, enum draws_outcome outcome, uint64_t count)
+{
+    draws->seen += count;
+    if (arm != DRAWS_BASELINE)
+        return;
+    draws->baseline.n += count;
+    draws->baseline.bad += outcome == DRAWS_BAD ? count : 0;
+}
+
+void draws_observe(struct draws *draws, enum draws_arm arm, enum draws_outcome outcome)
 {
     for (int bet = 0; bet < DRAWS_BETS; bet++)
-        draws->log_e[bet] += draws->bet[arm][outcome][bet] * (double)count;
-    if (arm == DRAWS_BASELINE) {
-        draws->baseline.n += count;
-        draws->baseline.bad += outcome == DRAWS_BAD ? count : 0;
-    }
-    draws->seen += count;
+        draws->log_e[bet] += draws->bet[arm][outcome][bet];
+    note(draws, arm, outcome, 1);
+    if (draws->seen >= draws->next_learning)
+        learn(draws);
+}
+
+void draws_observe_batch(struct draws *draws, const struct draws_counts *counts)
+{
+    for (int arm = 0; arm < DRAWS_ARMS; arm++)
+        for (int outcome = 0; outcome < DRAWS_OUTCOMES; outcome++) {
+            uint64_t count = counts->n[arm][outcome];
+            for (int bet = 0; bet < DRAWS_BETS; bet++)
+                draws->log_e[bet] += draws->bet[arm][outcome][bet] * (double)count;
+            note(draws, (enum draws_arm)arm, (enum draws_outcome)outcome, count);
+        }
     if (draws->seen >= draws->next_learning)
         learn(draws);
 }

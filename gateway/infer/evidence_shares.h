@@ -1,19 +1,23 @@
 /*
- * evidence_shares: judges whether arms receive the shares they were configured to (sample-ratio mismatch). A mismatch
- * means that assignment or counting is broken, and that no other judge of the experiment can be believed: it stops it.
+ * evidence_shares: judges whether arms receive the shares they were configured to (sample-ratio mismatch). A
+ * mismatch means that assignment or counting is broken, and that no other judge of the experiment can be
+ * believed: it stops it.
  *
  * Plain state and arithmetic, no clock, no allocation; one thread at a time.
  *
- * Null: given the past, each request goes to arm i with its configured share. So count what is drawn once: requests, or
- * first requests of sticky keys; not forced arms, not spilled requests.
+ * Null: given the past, each request goes to arm i with its configured share. So count what is drawn once:
+ * requests, or first requests of sticky keys; not forced arms, not spilled requests.
  *
- * e, within a step, is the Dirichlet-multinomial likelihood of the counts over that of the shares: exactly a martingale
- * under the null, since the null is one point. Prior: Dirichlet(SHARES_PRIOR * share): arms are expected within a few
- * per cent of their shares; it finds a ratio that is off by a tenth sooner than a flat prior does, and gross ones as well.
- * When shares change, e of the step so far is kept and the new step's multiplies it: each is a bet on requests of its own.
- * Source: Lindon and Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022, Theorem 3.1 and section 5.
+ * e, within a step, is the Dirichlet-multinomial likelihood of the counts over that of the shares: exactly a
+ * martingale under the null, since the null is one point. Prior: Dirichlet(SHARES_PRIOR * share): arms are
+ * expected within a few per cent of their shares; it finds a ratio that is off by a tenth sooner than a flat
+ * prior does, and gross ones as well. When shares change, e of the step so far is kept and the new step's
+ * multiplies it: each is a bet on requests of its own.
+ * Source: Lindon and Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022 (their
+ * sample-ratio test).
  *
- * Merging: within one step, with equal shares, counts of shards add up. Else add the log e of disjoint requests.
+ * Merging: within one step, with equal shares, counts of shards add up. Else add the log e of disjoint
+ * requests.
  */
 #ifndef XEBEC_INFER_EVIDENCE_SHARES_H
 #define XEBEC_INFER_EVIDENCE_SHARES_H
@@ -33,9 +37,9 @@ struct shares {
 };
 
 /*
- * Starts the first step. Weights are in any unit; an arm of weight 0 receives nothing under the null, so one request to
- * it is proof (log e EVIDENCE_LOG_MOST). False, and a judge without arms, of which log e is 0: no or too many arms, a
- * weight that is negative or not finite, or a sum of 0.
+ * Starts the first step. Weights are in any unit; an arm of weight 0 receives nothing under the null, so one
+ * request to it is proof (log e EVIDENCE_LOG_MOST). False, and a judge without arms, of which log e is 0: no
+ * or too many arms, a weight that is negative or not finite, or a sum of 0.
  */
 bool shares_init(struct shares *shares, const double *weights, uint32_t n_arms);
 /* The next step, with other weights and perhaps other arms; what was seen is kept as evidence. False: as above, unchanged. */

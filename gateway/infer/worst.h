@@ -1,9 +1,11 @@
 /*
- * worst: the N worst examples of a comparison, for people to look at. Memory is bounded: N examples, of each at most
- * `row_bytes` of inputs and of each answer. Copies are its own: a batch, an arena or a cache entry may go at once.
+ * worst: the N worst examples of a comparison, for people to look at. Memory is bounded: N examples, of each
+ * at most `row_bytes` of inputs and of each answer. Copies are its own: a batch, an arena or a cache entry
+ * may go at once.
  *
- * One thread at a time: the shard that compares. Whoever else wants to read (the admin listener) posts to that shard's loop and
- * makes its text there. Shards keep one each; the N worst of all are among the N worst of each.
+ * One thread at a time: the shard that compares. Whoever else wants to read (the admin listener) posts to
+ * that shard's loop and makes its text there. Shards keep one each; the N worst of all are among the N worst
+ * of each.
  */
 #ifndef XEBEC_INFER_WORST_H
 #define XEBEC_INFER_WORST_H
@@ -60,8 +62,8 @@ void worst_free(struct worst *worst); /* NULL is harmless */
 /* Whether a row this bad would be kept: cheap, so that nothing is prepared for the many that are not. Agreement never is. */
 bool worst_admits(const struct worst *worst, struct compare_row row);
 /*
- * Keeps a copy if it is admitted, and drops the least bad if there are too many; of equals the older stays. GW_OK: kept, or
- * not admitted. GW_E_NO_MEMORY: not kept, all others are as they were.
+ * Keeps a copy if it is admitted, and drops the least bad if there are too many; of equals the older stays.
+ * GW_OK: kept, or not admitted. GW_E_NO_MEMORY: not kept, all others are as they were.
  */
 enum gw_status worst_add(struct worst *worst, const struct worst_offer *offer) GW_MUST_CHECK;
 /* The worst first, at most `room` pointers, valid until the next worst_add() or _clear(). Returns how many there are. */

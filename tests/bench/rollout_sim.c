@@ -171,7 +171,7 @@ static void gates_reweigh(struct gates *gates, double weight)
 static void see_draws(struct gates *gates, enum judge gate, struct draws *draws, int arm, bool bad,
                       uint64_t requests)
 {
-    draws_observe(draws, arm ? DRAWS_CANDIDATE : DRAWS_BASELINE, bad ? DRAWS_BAD : DRAWS_GOOD, 1);
+    draws_observe(draws, arm ? DRAWS_CANDIDATE : DRAWS_BASELINE, bad ? DRAWS_BAD : DRAWS_GOOD);
     if (draws_most(draws) > gates->largest[gate])
         seen(gates, gate, draws_log_e(draws), requests);
 }

@@ -28,8 +28,7 @@ Test(evidence_draws, every_bet_is_fair_under_all_of_the_null_whatever_was_learne
             for (uint64_t bad = 0; bad <= 100000; bad = bad * 10 + 1) {
                 struct draws draws;
                 draws_init(&draws, margins[m], weights[w]);
-                draws_observe(&draws, DRAWS_BASELINE, DRAWS_GOOD, 100000 - bad);
-                draws_observe(&draws, DRAWS_BASELINE, DRAWS_BAD, bad);
+                draws_observe_batch(&draws, &(struct draws_counts){{{100000 - bad, bad}, {0, 0}}});
                 for (double p_b = 0; p_b <= 1; p_b += 0.05)
                     for (double part = 0; part <= 1; part += 0.25)
                         for (int bet = 0; bet < DRAWS_BETS; bet++) {
@@ -43,8 +42,7 @@ Test(evidence_draws, without_a_margin_equal_rates_are_exactly_fair)
 {
     struct draws draws;
     draws_init(&draws, 0, 0.05);
-    draws_observe(&draws, DRAWS_BASELINE, DRAWS_GOOD, 990);
-    draws_observe(&draws, DRAWS_BASELINE, DRAWS_BAD, 10);
+    draws_observe_batch(&draws, &(struct draws_counts){{{990, 10}, {0, 0}}});
     for (double p = 0; p <= 1; p += 0.1)
         for (int bet = 0; bet < DRAWS_BETS; bet++)
             cr_assert_float_eq(expectation(&draws, bet, p, p), 1, 1e-12);
@@ -62,7 +60,7 @@ static double chance_ever(const struct draws *draws, double p_b, double p_c, dou
     for (int kind = 0; left > 0 && kind < 4; kind++) {
         struct draws next = *draws;
         double each = chance(draws->weight, p_b, p_c, kind >> 1, kind & 1), mean_after;
-        draws_observe(&next, (enum draws_arm)(kind >> 1), (enum draws_outcome)(kind & 1), 1);
+        draws_observe(&next, (enum draws_arm)(kind >> 1), (enum draws_outcome)(kind & 1));
         if (left == 3) /* the weight steps in the middle */
             draws_reweigh(&next, 0.5);
         double after = chance_ever(&next, p_b, p_c, limit, left - 1, &mean_after);
@@ -90,14 +88,13 @@ Test(evidence_draws, over_all_sequences_it_is_wrong_no_more_often_than_alpha)
 
 /* One deterministic stream, in proportion: of `n`, a share `weight` goes to the candidate, a rate of each arm
  * is bad. */
-static void feed(struct draws *draws, double weight, double p_b, double p_c, uint64_t n)
+static void feed(struct draws *draws, double weight, double p_b, double p_c, double n)
 {
     for (int piece = 0; piece < 100; piece++) {
-        uint64_t c = (uint64_t)(n * weight / 100), b = n / 100 - c;
-        draws_observe(draws, DRAWS_BASELINE, DRAWS_BAD, (uint64_t)(b * p_b));
-        draws_observe(draws, DRAWS_BASELINE, DRAWS_GOOD, b - (uint64_t)(b * p_b));
-        draws_observe(draws, DRAWS_CANDIDATE, DRAWS_BAD, (uint64_t)(c * p_c));
-        draws_observe(draws, DRAWS_CANDIDATE, DRAWS_GOOD, c - (uint64_t)(c * p_c));
+        double of_c = n * weight / 100, of_b = n / 100 - of_c;
+        uint64_t b = (uint64_t)of_b, bad_b = (uint64_t)(of_b * p_b);
+        uint64_t c = (uint64_t)of_c, bad_c = (uint64_t)(of_c * p_c);
+        draws_observe_batch(draws, &(struct draws_counts){{{b - bad_b, bad_b}, {c - bad_c, bad_c}}});
     }
 }
 
@@ -130,13 +127,13 @@ Test(evidence_draws, without_a_lottery_there_is_no_bet)
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
         struct draws draws;
         draws_init(&draws, 0, weights[i]);
-        draws_observe(&draws, DRAWS_CANDIDATE, DRAWS_BAD, 1000);
+        draws_observe_batch(&draws, &(struct draws_counts){{{0, 0}, {0, 1000}}});
         cr_assert_eq(draws_log_e(&draws), 0);
     }
     for (size_t i = 1; i < sizeof margins / sizeof *margins; i++) {
         struct draws draws;
         draws_init(&draws, margins[i], 0.5);
-        draws_observe(&draws, DRAWS_CANDIDATE, DRAWS_BAD, 1000);
+        draws_observe_batch(&draws, &(struct draws_counts){{{0, 0}, {0, 1000}}});
         cr_assert_eq(draws_log_e(&draws), 0);
     }
 }
@@ -147,8 +144,26 @@ Test(evidence_draws, huge_counts_stay_numbers)
     draws_init(&draws, 0, 0.05);
     for (int i = 0; i < 100; i++)
         for (int kind = 0; kind < 4; kind++) {
-            draws_observe(&draws, (enum draws_arm)(kind >> 1), (enum draws_outcome)(kind & 1),
-                          1000000000000u);
+            struct draws_counts counts = {0};
+            counts.n[kind >> 1][kind & 1] = 1000000000000u;
+            draws_observe_batch(&draws, &counts);
             cr_assert(isfinite(draws_log_e(&draws)) && isfinite(draws_most(&draws)));
         }
+}
+
+Test(evidence_draws, a_batch_is_its_requests_at_the_bets_from_before_it)
+{
+    struct draws batch, one;
+    draws_init(&batch, 0, 0.3);
+    draws_observe_batch(&batch, &(struct draws_counts){{{5000, 50}, {2100, 40}}});
+    one = batch;
+    const struct draws_counts counts = {{{20, 3}, {10, 2}}};
+    draws_observe_batch(&batch, &counts);
+    cr_assert_gt(one.next_learning, one.seen + 35, "nothing is learned in between");
+    for (int kind = 3; kind >= 0; kind--)
+        for (uint64_t i = 0; i < counts.n[kind >> 1][kind & 1]; i++)
+            draws_observe(&one, (enum draws_arm)(kind >> 1), (enum draws_outcome)(kind & 1));
+    cr_assert_float_eq(draws_log_e(&batch), draws_log_e(&one), 1e-12);
+    cr_assert_eq(batch.baseline.bad, 53);
+    cr_assert_eq(batch.seen, one.seen);
 }

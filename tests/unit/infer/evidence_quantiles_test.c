@@ -17,8 +17,8 @@ Test(evidence_quantiles, buckets_partition_all_latencies_and_are_narrow)
         cr_assert_eq(latency_bucket(top), i, "top of %u", i);
         cr_assert_eq(latency_bucket(top + 1), i + 1, "one above the top of %u", i);
         if (i) {
-            uint64_t bottom = latency_bucket_top(i - 1) + 1;
-            cr_assert_leq((double)(top - bottom), bottom / 64.0, "bucket %u is too wide", i);
+            double bottom = (double)latency_bucket_top(i - 1) + 1;
+            cr_assert_leq((double)top - bottom, bottom / 64, "bucket %u is too wide", i);
         }
     }
     cr_assert_eq(latency_bucket_top(LATENCY_BUCKETS - 2), (1u << 27) - 1);

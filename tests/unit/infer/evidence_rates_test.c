@@ -146,8 +146,8 @@ Test(evidence_rates, huge_counts_are_judged_to_the_last_digit)
 {
     /* A rate that is 5 standard deviations above: n KL is 12.5, whatever n. */
     for (uint64_t n = 1000000; n <= 1000000000000u; n *= 100) {
-        uint64_t bad = (uint64_t)(n * 0.5 + 2.5 * sqrt((double)n));
-        cr_near(above(bad, n, 0.5, RATE_PRIOR_WIDE), 12.5 - 0.5 * log(n * M_PI / 2), 0.01);
+        uint64_t bad = (uint64_t)((double)n * 0.5 + 2.5 * sqrt((double)n));
+        cr_near(above(bad, n, 0.5, RATE_PRIOR_WIDE), 12.5 - 0.5 * log((double)n * M_PI / 2), 0.01);
     }
 }
 

@@ -41,10 +41,10 @@ Test(evidence_shares, it_is_a_product_of_predictions_one_request_at_a_time)
 Test(evidence_shares, its_expectation_is_1_and_it_is_seldom_wrong)
 {
     double mean = 0, wrong = 0;
-    for (uint64_t k = 0; k <= 1000; k++) {
+    for (int k = 0; k <= 1000; k++) {
         double log_chance =
             lgamma(1001) - lgamma(k + 1.0) - lgamma(1001.0 - k) + k * log(0.05) + (1000.0 - k) * log(0.95);
-        double log_e = judged((double[]){95, 5}, (uint64_t[]){1000 - k, k}, 2);
+        double log_e = judged((double[]){95, 5}, (uint64_t[]){(uint64_t)(1000 - k), (uint64_t)k}, 2);
         mean += exp(log_chance + log_e);
         wrong += log_e >= log(20) ? exp(log_chance) : 0;
     }
@@ -98,6 +98,6 @@ Test(evidence_shares, huge_counts_are_judged_to_the_last_digit)
 {
     uint64_t n = 1000000000000u, off = 2500000; /* 5 standard deviations */
     double log_e = judged((double[]){1, 1}, (uint64_t[]){n / 2 + off, n / 2 - off}, 2);
-    cr_assert_float_eq(log_e, 12.5 - 0.5 * log(n / SHARES_PRIOR), 0.01);
+    cr_assert_float_eq(log_e, 12.5 - 0.5 * log((double)n / SHARES_PRIOR), 0.01);
     cr_assert(isfinite(judged((double[]){1, 1e-12}, (uint64_t[]){0, n}, 2)));
 }

@@ -80,9 +80,9 @@ Test(evidence, the_mixture_costs_half_a_logarithm_at_any_count)
 {
     for (uint64_t n = 100; n <= 1000000000000u; n *= 10) {
         double half = evidence_mixture((struct tally){n, n / 2}, 0.5, 0.5);
-        cr_near(half, -0.5 * log(n * M_PI / 2), 2.0 / n);
+        cr_near(half, -0.5 * log((double)n * M_PI / 2), 2.0 / (double)n);
         double none = evidence_mixture((struct tally){n, 0}, 0.5, 0.5);
         cr_near(none, evidence_mixture((struct tally){n, n}, 0.5, 0.5), 1e-12);
-        cr_near(none, -0.5 * log(n * M_PI), 1.0 / n);
+        cr_near(none, -0.5 * log((double)n * M_PI), 1.0 / (double)n);
     }
 }
