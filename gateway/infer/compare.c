@@ -19,7 +19,7 @@ const char *compare_verdict_name(enum compare_verdict verdict)
 
 static void worsen(struct compare_row *row, enum compare_verdict verdict, double excess)
 {
-    double badness = verdict * BADNESS_CLASS + fmin(excess, BADNESS_CLASS - 1);
+    double badness = (int)verdict * BADNESS_CLASS + fmin(excess, BADNESS_CLASS - 1);
     if (badness <= row->badness)
         return;
     row->badness = badness;

@@ -6,10 +6,10 @@
  * known weights. Arms may interleave as they like, and which arm comes next may depend on everything so far
  * (sticky keys do), because the chance of the assignments is the same factor in every likelihood and cancels.
  *
- * What it cannot stand: two arms measured at different times while the traffic changes. If a canary had its 1
- * % before noon and its 50 % during a bad hour, its counts are worse though it is not (Simpson's paradox).
- * evidence_draws is the judge for that; this one is for arms without known weights, and for showing to
- * people.
+ * What it cannot stand: two arms measured at different times while the traffic changes. If a canary had
+ * its 1 % before noon and its 50 % during a bad hour, its counts are worse though it is not (Simpson's
+ * paradox). evidence_draws is the judge for that; this one is for arms without known weights, and for showing
+ * to people. Nor can it, or any judge, tell a bad version from a few heavy clients that are bad themselves.
  *
  * Merging: tallies of shards, of gateways, of before and after a restart, add up, bad to bad and n to n. That
  * is valid because the likelihood is a function of the sums only. Tallies of different steps add up too,

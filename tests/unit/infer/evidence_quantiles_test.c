@@ -41,7 +41,7 @@ Test(evidence_quantiles, bands_hold_the_quantile_shrink_and_are_those_of_the_rat
         uint64_t low, high;
         double median = 10000 * log(2);
         latency_quantile_band(&counts, 0.5, 0.05, &low, &high);
-        cr_assert(low <= median && median <= high);
+        cr_assert((double)low <= median && median <= (double)high);
         cr_assert_lt((double)(high - low), width);
         width = (double)(high - low);
 
