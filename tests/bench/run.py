@@ -84,7 +84,7 @@ class Processes:
 
 
 class Gateway:
-    def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384):
+    def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384, store="memory: 64MiB"):
         self.processes, self.url = bench.processes, None
         port, admin = free_port(), free_port()
         config = bench.folder / f"{name}.yaml"
@@ -95,7 +95,7 @@ shards: 1
 log: {{level: warn}}
 limits: {{connections: {connections}}}
 timeouts: {{idle: 10m}}
-cache: {{memory: 64MiB}}
+cache: {{{store}}}
 models:
   m:
     input: {{x: {{datatype: FP32, shape: [-1, {floats}]}}}}
@@ -164,22 +164,30 @@ class Bench:
     def noop(self, floats):
         address = f"unix:{self.folder}/noop-{floats}.sock"
         self.processes.start(f"noop-{floats}", find_binary("xebec-noop"), "--listen", address, "--model", "m",
-                             "--version", "v", "--input", f"x:FP32:-1,{floats}", "--max-rows", "65536")
+                             "--version", "v", "--input", f"x:FP32:-1,{floats}", "--max-rows", "65536", "--digest", "noop")
         return address
+
+    def redis(self):
+        """A redis-server on a unix socket: its process, and its path."""
+        path = f"{self.folder}/redis.sock"
+        process = self.processes.start("redis", "redis-server", "--port", "0", "--unixsocket", path, "--save", "",
+                                       "--dir", str(self.folder), "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lfu")
+        wait_for("redis-server", lambda: redis_cli(path, "PING") == "PONG")
+        return process, path
 
     def script(self, name, lua):
         path = self.folder / f"{name}.lua"
         path.write_text('wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n' + lua)
         return str(path)
 
-    def wrk(self, url, script, connections):
-        """One run: requests a second, p50 in microseconds; a run with failed requests is an error."""
+    def wrk(self, url, script, connections, percentile=50):
+        """One run: requests a second, p50 in microseconds (or another); a run with failed requests is an error."""
         out = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{self.seconds}s", "--latency", "-s", script, url],
                              capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in out or "Socket errors" in out:
             raise SystemExit(f"bench: {url}: failed requests\n{out}")
         rps = float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1])
-        value, unit = re.search(r"50%\s+([\d.]+)(us|ms|s)", out).groups()
+        value, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", out).groups()
         return rps, float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
 
     def in_turns(self, *sides):
@@ -339,6 +347,80 @@ def case_all_miss(bench):
     return [row("cache on, every row new", "cache off", "rps", ours, theirs, 0.95)]
 
 
+def redis_cli(path, *words):
+    return subprocess.run(["redis-cli", "-s", path, *words], capture_output=True, text=True).stdout.strip()
+
+
+def redis_get(bench, path, size, connections):
+    """redis-benchmark's GET of a value of this size: requests a second, p50 in microseconds."""
+    requests = str(8000 * bench.seconds * (4 if connections > 1 else 1))
+    out = subprocess.run(["redis-benchmark", "-s", path, "-t", "get", "-d", str(size), "-c", str(connections), "-n", requests,
+                          "--csv"], capture_output=True, text=True, check=True).stdout
+    rps, p50_ms = re.search(r'"GET","([\d.]+)","[\d.]+","[\d.]+","([\d.]+)"', out).groups()
+    return float(rps), float(p50_ms) * 1000
+
+
+def case_redis_hit(bench):
+    """Nothing is kept in memory, so that every request is a lookup in Redis; the model is asked once."""
+    _, path = bench.redis()
+    script = bench.script("redis-hit", lua_body(floats_body(4)))
+    gateway = Gateway(bench, "redis-hit", 4, bench.noop(4), "policy: aimd", cache=True,
+                      store=f'memory: 0, redis: "unix:{path}"')
+    wait_for("a value in Redis", lambda: bench.wrk(gateway.url, script, 1) and redis_cli(path, "DBSIZE") == "1")
+    size = int(redis_cli(path, "STRLEN", redis_cli(path, "KEYS", "xebec:*")))
+    subprocess.run(["redis-benchmark", "-s", path, "-t", "set", "-d", str(size), "-n", "1", "-q"], capture_output=True)
+    ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0],
+                                  lambda: redis_get(bench, path, size, 32)[0])
+    ours_p50, theirs_p50 = bench.in_turns(lambda: bench.wrk(gateway.url, script, 1)[1],
+                                          lambda: redis_get(bench, path, size, 1)[1])
+    seen = urllib.request.urlopen(gateway.admin + "/metrics").read().decode()
+    hits, misses = (sum(float(n) for n in re.findall(rf'xebec_cache_redis_rows_total{{.*outcome="{how}".*}} (\S+)', seen))
+                    for how in ("hit", "miss"))
+    if hits < 0.999 * (hits + misses):
+        raise SystemExit(f"bench: {hits:.0f} hits and {misses:.0f} misses: this is not about hits")
+    gateway.stop()
+    base = f"redis-benchmark GET, {size} bytes"
+    return [row("row found in Redis, 32 connections", base, "rps", ours, theirs),
+            row("row found in Redis, one connection", base, "p50 us", ours_p50, theirs_p50, at_most=True)]
+
+
+def case_redis_miss(bench):
+    _, path = bench.redis()
+    script = bench.script("redis-new", LUA_NEW_ROWS)
+    on = Gateway(bench, "redis-on", 4, bench.noop(4), "policy: aimd", cache=True,
+                 store=f'memory: 64MiB, redis: "unix:{path}"')
+    off = Gateway(bench, "redis-off", 4, f"unix:{bench.folder}/noop-4.sock", "policy: aimd", cache=True)
+    ours, theirs = bench.rps_in_turns(script, on.url, off.url)
+    on.stop()
+    off.stop()
+    return [row("Redis on, every row new", "memory alone", "rps", ours, theirs, 0.9)]
+
+
+def case_redis_paused(bench):
+    """Rows that were found in Redis, until it was stopped; after the breaker has opened."""
+    process, path = bench.redis()
+    script = bench.script("redis-paused", lua_body(floats_body(4)))
+    on = Gateway(bench, "redis-paused", 4, bench.noop(4), "policy: aimd", cache=True,
+                 store=f'memory: 0, redis: "unix:{path}"')
+    off = Gateway(bench, "redis-none", 4, f"unix:{bench.folder}/noop-4.sock", "policy: aimd", cache=False)
+    wait_for("a value in Redis", lambda: bench.wrk(on.url, script, 1) and redis_cli(path, "DBSIZE") == "1")
+    process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for("the breaker to open", lambda: bench.wrk(on.url, script, 1) and not breaker_is_closed(on))
+        ours, theirs = bench.in_turns(lambda: bench.wrk(on.url, script, 32, 99)[1],
+                                      lambda: bench.wrk(off.url, script, 32, 99)[1])
+    finally:
+        process.send_signal(signal.SIGCONT)
+    on.stop()
+    off.stop()
+    return [row("Redis paused, 32 connections", "no Redis", "p99 us", ours, theirs, 1.2, at_most=True)]
+
+
+def breaker_is_closed(gateway):
+    status = json.load(urllib.request.urlopen(gateway.admin + "/status"))
+    return any(shard["breaker"] == "closed" for shard in status["redis"]["shards"])
+
+
 def case_memory(bench):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
@@ -361,20 +443,22 @@ def case_memory(bench):
 
 
 CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "latency": case_latency, "svm": case_svm,
-         "all_miss": case_all_miss, "memory": case_memory}
+         "all_miss": case_all_miss, "redis_hit": case_redis_hit, "redis_miss": case_redis_miss,
+         "redis_paused": case_redis_paused, "memory": case_memory}
 
 
-def row(case, baseline, unit, ours, theirs, asked, at_most=False):
+def row(case, baseline, unit, ours, theirs, asked=None, at_most=False):
+    """asked None: a figure to know, of which nothing is asked."""
     ratio = ours / theirs
     return {"case": case, "baseline": baseline, "unit": unit, "xebec": round(ours, 1), "baseline_value": round(theirs, 1),
-            "ratio": round(ratio, 2), "asked": f"{'<=' if at_most else '>='} {asked}",
-            "met": ratio <= asked if at_most else ratio >= asked}
+            "ratio": round(ratio, 2), "asked": "" if asked is None else f"{'<=' if at_most else '>='} {asked}",
+            "met": None if asked is None else ratio <= asked if at_most else ratio >= asked}
 
 
 def print_table(rows):
     head = ["case", "xebec", "baseline", "", "unit", "ratio", "asked", ""]
     lines = [head] + [[r["case"], f"{r['xebec']:,}", f"{r['baseline_value']:,}", r["baseline"], r["unit"], f"{r['ratio']}x",
-                       r["asked"], "met" if r["met"] else "MISSED"] for r in rows]
+                       r["asked"], {None: "", True: "met", False: "MISSED"}[r["met"]]] for r in rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     for line in lines:
         print("  ".join(cell.rjust(width) if i in (1, 2, 5) else cell.ljust(width)

@@ -481,11 +481,12 @@ def test_all_misses_are_sampled_and_hits_awaited_again(redis, puppet, share):
             assert client.predict(input_batch=[[count + n] for n in range(500)]).status == 200
             return lookups(gateway) == "sampled"
         wait_until(ask_new, "lookups of what is never there to be sampled", 60)
+        ask_new()  # stores of the last that were awaited are under way
         before = redis.calls("set")
         for _ in range(4):
             ask_new()
         assert rows(gateway, "skipped_sampled") > 0
-        assert redis.calls("set") - before < 2000 / 4  # one of 16, and what was under way
+        assert redis.calls("set") - before < 2000 / 4  # one of 16, more or less
 
         puppet.play(delay_ms=20)
 

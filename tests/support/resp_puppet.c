@@ -81,7 +81,7 @@ static bool obey(struct resp_puppet *puppet, const char *words)
 {
     const char *reply = strncmp(words, "PING", 4) == 0 ? "+PONG\r\n" : "+OK\r\n";
     pthread_mutex_lock(&puppet->lock);
-    snprintf(puppet->heard[puppet->n_heard++ % HEARD_MAX], sizeof puppet->heard[0], "%s", words);
+    snprintf(puppet->heard[puppet->n_heard++ % HEARD_MAX], sizeof puppet->heard[0], "%.255s", words);
     for (int i = 0; i < SCRIPTS_MAX && puppet->scripts[i].command; i++) {
         size_t length = strlen(puppet->scripts[i].command);
         if (puppet->scripts[i].reply && strncmp(words, puppet->scripts[i].command, length) == 0)
