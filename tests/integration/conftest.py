@@ -86,3 +86,14 @@ def gateway_for(start_gateway):
     def serve(*puppets, **changes):
         return start_gateway(one_model([puppet.unix for puppet in puppets], **changes)).wait_ready()
     return serve
+
+
+@pytest.fixture
+def gateway_before(start_gateway):
+    """gateway_before(worker): a gateway whose configuration is what a Worker says of itself."""
+    def serve(worker):
+        from xebec_testing.python_worker import configured  # needs protoc and numpy, which not every suite does
+        described = worker.describe()
+        return start_gateway(one_model([worker.listen], inputs=configured(described.inputs),
+                                       outputs=configured(described.outputs))).wait_ready()
+    return serve

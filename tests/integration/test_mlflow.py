@@ -2,9 +2,8 @@
 import shutil
 
 import pytest
-from xebec_testing.gateway import one_model
-from xebec_testing.python_worker import Worker, pb
-from xebec_testing.venv import container_python, gateway_inputs_outputs, run
+from xebec_testing.python_worker import Worker, declared, refused
+from xebec_testing.venv import container_python, run
 
 MODELS = """
 import datetime, numpy, pandas, mlflow.sklearn
@@ -76,19 +75,6 @@ def serve(python, models, tmp_path):
         return Worker(tmp_path, "-m", "xebec_mlflow", "--model-path", models / model, "--name", "m", "--version", "v1",
                       "--listen", "unix:worker.sock", *options, python=python, **environment)
     return serve
-
-
-@pytest.fixture
-def gateway_before(start_gateway):
-    """gateway_before(worker): a gateway whose configuration is what the worker says of itself."""
-    def start(worker, **changes):
-        inputs, outputs = gateway_inputs_outputs(worker.describe())
-        return start_gateway(one_model([worker.listen], inputs=inputs, outputs=outputs, **changes)).wait_ready()
-    return start
-
-
-def declared(specs):
-    return [(spec.name, pb.Datatype.Name(spec.datatype), list(spec.shape)) for spec in specs]
 
 
 def answers(reply):
@@ -229,10 +215,3 @@ def test_a_broken_mlmodel_ends_the_start_in_words(serve, tmp_path, text, words):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/MLmodel").write_text(text)
     assert words in refused(serve(tmp_path / "broken"))
-
-
-def refused(worker):
-    with pytest.raises(AssertionError) as ended:
-        with worker:
-            pass
-    return str(ended.value)

@@ -3,9 +3,8 @@ import hashlib
 
 import numpy
 import pytest
-from xebec_testing.gateway import one_model
-from xebec_testing.python_worker import Worker, pb
-from xebec_testing.venv import container_python, gateway_inputs_outputs, run
+from xebec_testing.python_worker import Worker, declared, refused
+from xebec_testing.venv import container_python, run
 
 MODELS = """
 import onnx
@@ -66,19 +65,6 @@ def serve(python, models, tmp_path):
         return Worker(tmp_path, "-m", "xebec_onnx", "--model-path", models / model, "--name", "m", "--version", "v1",
                       "--listen", "unix:worker.sock", *options, python=python, **environment)
     return serve
-
-
-@pytest.fixture
-def gateway_before(start_gateway):
-    """gateway_before(worker): a gateway whose configuration is what the worker says of itself."""
-    def start(worker, **changes):
-        inputs, outputs = gateway_inputs_outputs(worker.describe())
-        return start_gateway(one_model([worker.listen], inputs=inputs, outputs=outputs, **changes)).wait_ready()
-    return start
-
-
-def declared(specs):
-    return [(spec.name, pb.Datatype.Name(spec.datatype), list(spec.shape)) for spec in specs]
 
 
 def test_a_model_describes_itself(serve, models):
@@ -168,10 +154,3 @@ def test_a_fixed_batch_is_freed_as_the_refusal_says(serve, gateway_before):
 ])
 def test_mistakes_end_the_start_in_words(serve, model, options, words):
     assert words in refused(serve(model, *options))
-
-
-def refused(worker):
-    with pytest.raises(AssertionError) as ended:
-        with worker:
-            pass
-    return str(ended.value)

@@ -15,7 +15,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
 from xebec_testing import REPOSITORY
-from xebec_testing.python_worker import PYTHON, SOURCES, Worker, bytes_array, pb
+from xebec_testing.python_worker import PYTHON, SOURCES, Worker, bytes_array, declared
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 PIXELS = PIXELS.astype("f4")
@@ -27,10 +27,6 @@ def served(directory, fitted, *options, dump=joblib.dump):
         dump(fitted, file)
     return Worker(directory, "-m", "xebec_sklearn", "--model-file", "model", "--name", "m", "--version", "v",
                   "--listen", "unix:worker.sock", *options)
-
-
-def declared(specs):
-    return [(spec.name, pb.Datatype.Name(spec.datatype), list(spec.shape)) for spec in specs]
 
 
 def test_predict(tmp_path):

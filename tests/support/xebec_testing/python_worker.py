@@ -118,3 +118,24 @@ def bytes_array(items):
     array = numpy.empty(len(items), object)
     array[:] = items
     return array
+
+
+def declared(specs):
+    """One side of a Describe, to compare: [(name, datatype, shape)]."""
+    return [(spec.name, pb.Datatype.Name(spec.datatype), list(spec.shape)) for spec in specs]
+
+
+def configured(specs):
+    """One side of a Describe as the gateway's configuration of a model's `input` or `output`."""
+    return {spec.name: {"datatype": pb.Datatype.Name(spec.datatype), "shape": list(spec.shape),
+                        **({"encoding": pb.Encoding.Name(spec.encoding).lower()} if spec.datatype == pb.BYTES else {})}
+            for spec in specs}
+
+
+def refused(worker):
+    """What a worker says that can't start."""
+    try:
+        with worker:
+            raise RuntimeError("it serves")
+    except AssertionError as ended:
+        return str(ended)

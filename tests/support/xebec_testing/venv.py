@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from . import REPOSITORY
-from .python_worker import PYTHON, pb
+from .python_worker import PYTHON
 
 UNREACHABLE = ("(from versions: none)", "NewConnectionError", "SSLError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyError")
 
@@ -46,10 +46,3 @@ def run(python, script, directory):
     done = subprocess.run([python, "-c", script], cwd=directory, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return pathlib.Path(directory)
-
-
-def gateway_inputs_outputs(described):
-    """A worker's Describe as the gateway's configuration of the model's `input` and `output`."""
-    return [{spec.name: {"datatype": pb.Datatype.Name(spec.datatype), "shape": list(spec.shape),
-                         **({"encoding": pb.Encoding.Name(spec.encoding).lower()} if spec.datatype == pb.BYTES else {})}
-             for spec in specs} for specs in (described.inputs, described.outputs)]
