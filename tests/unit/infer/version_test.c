@@ -378,7 +378,7 @@ Test(version, freed_while_its_pump_is_under_way)
     ask(&a, 1, 1000000);
     loop_flush(loop);
     fake.ready(fake.owner);
-    version_free(version);
+    version_unref(version);
     loop_flush(loop);
     expect_all(&a, GW_E_DRAINING);
     loop_free(loop);
