@@ -1,5 +1,6 @@
 """xebec-mlflow --model-path DIRECTORY --name wine --version 1 --listen unix:/path"""
 import logging
+import os
 
 from xebec_worker import serve
 from xebec_worker.container import Options, find_model, loading, named_tensor
@@ -16,6 +17,7 @@ def main():
         model = MlflowModel(directory, dict(options.input), dict(options.output), dict(options.param))
     serve(model, model=options.name, version=options.version, inputs=model.inputs, outputs=model.outputs,
           listen=options.listen, digest=model.digest, max_rows=options.max_rows, metadata=model.metadata)
+    os._exit(0)  # all calls are answered; taking down what MLflow imported would cost a second or more
 
 
 def parse_options():
