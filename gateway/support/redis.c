@@ -66,6 +66,7 @@ struct redis {
     struct buf out;
     size_t out_at; /* sent of it */
     struct slot *slots;
+    uint64_t timed_out_us; /* when a command last was that had not been under way with the one before */
     uint64_t answered, timed, sent; /* counts; slot of count n is slots[n & mask] */
     uint64_t mask;
     struct metric *states[BREAKER_STATE_COUNT], *outcomes[OUTCOME_COUNT], *opened;
@@ -629,6 +630,16 @@ static void on_writable(evutil_socket_t fd, short what, void *owner)
 /* --- time
  * ---------------------------------------------------------------------------------------------------- */
 
+/* Commands that were under way together are one sign of trouble, not many: a stall of a moment is no reason
+ * to give up. */
+static bool is_another_sign(struct redis *redis, const struct slot *slot, uint64_t now_us)
+{
+    if (slot->sent_us < redis->timed_out_us)
+        return false;
+    redis->timed_out_us = now_us;
+    return true;
+}
+
 /* Commands that were not answered in time; once too often in a row, and the connection is given up. */
 static void redis_expire(struct redis *redis, uint64_t now_us)
 {
@@ -637,14 +648,14 @@ static void redis_expire(struct redis *redis, uint64_t now_us)
     while (redis_is_up(redis) && redis->timed < redis->sent &&
            redis->slots[redis->timed & redis->mask].sent_us + timeout_us <= now_us) {
         struct slot *slot = &redis->slots[redis->timed++ & redis->mask];
-        redis_done *done = slot->done;
+        const struct slot expired = *slot;
         slot->done = NULL;
         metric_add(redis->outcomes[OUTCOME_TIMEOUT], 1);
-        if (done)
-            done(slot->owner, &timeout);
-        if (redis_is_up(redis) && breaker_timed_out(&redis->breaker))
-            redis_fail(redis, "%" PRIu32 " commands in a row were not answered within %" PRIu64 " ms",
-                       redis->setup.breaker.timeouts, timeout_us / 1000);
+        if (expired.done)
+            expired.done(expired.owner, &timeout);
+        if (is_another_sign(redis, &expired, now_us) && breaker_timed_out(&redis->breaker))
+            redis_fail(redis, "%" PRIu32 " commands in a row were not answered within %" PRIu64 " us each",
+                       redis->setup.breaker.timeouts, timeout_us);
     }
 }
 

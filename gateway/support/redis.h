@@ -9,8 +9,9 @@
  *   done(reply), exactly once each  <-- redisReader <-- read <--'
  *
  * A breaker (support/breaker.h) stands before it: closed while the connection is there and answers; open while it is
- * not, and then redis_send() costs a branch; half open while it is being made: resolve, connect, AUTH, SELECT,
- * CLIENT SETNAME, PING. Each change of mind is one log line (redis_down with the cause, redis_up) and a metric.
+ * not, or when so many commands in a row were not answered (those under way together count as one), and then
+ * redis_send() costs a branch; half open while a connection is being made: resolve, connect, AUTH, SELECT, CLIENT SETNAME,
+ * PING. Each change of mind is one log line (redis_down with the cause, redis_up) and a metric.
  * A reply is parsed in bounded memory; one that is too large, or no RESP, or that nobody asked for, closes the connection.
  *   Source: RESP2, https://redis.io/docs/reference/protocol-spec/
  *
