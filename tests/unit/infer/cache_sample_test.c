@@ -58,7 +58,7 @@ Test(cache_sample, misses_alone_are_sampled)
 Test(cache_sample, a_slow_model_is_worth_rare_hits)
 {
     start(200, 50000);
-    cr_assert_eq(rows(5000, 20), 0, "5 % of 50 ms is more than 0.2 ms");
+    cr_assert_eq(rows(5000, 20), 0, "5 %% of 50 ms is more than 0.2 ms");
     cr_assert(sample.awaited);
 }
 

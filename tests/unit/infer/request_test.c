@@ -1,7 +1,7 @@
 /*
  * request: from bytes to an answer. The version is a fake in this file: it keeps the jobs it is given, and
- * the test sends them home. The cache, the loop and the arena are real. The dialect reads one row a byte of
- * the body.
+ * the test sends them home; so is Redis: it keeps the question, and the test answers. The cache, the loop and
+ * the arena are real. The dialect reads one row a byte of the body.
  */
 #include <criterion/criterion.h>
 
@@ -69,6 +69,91 @@ static void send_home(uint32_t i, enum gw_status status)
                                                   .message = "why"};
     predict_result_unref(result);
     job->home(job);
+}
+
+/* --- the fake Redis --------------------------------------------------------------------------------------
+ */
+
+static struct {
+    enum cache_redis_mode mode;
+    bool refuses; /* to take a question */
+    uint64_t patience_us;
+    uint32_t asked, given_up, stored; /* questions, those given up, answers */
+    uint32_t n_rows;                  /* of the latest question */
+    void (*told)(void *owner, struct cache_redis_found *found);
+    void *owner;
+} redis;
+static char anything; /* for pointers that nobody looks through */
+
+struct cache_redis_part *cache_redis_part(struct cache_redis *cache_, const char *version)
+{
+    (void)cache_;
+    cr_assert(strcmp(version, "m@v") == 0 || strcmp(version, "m@w") == 0);
+    return (struct cache_redis_part *)(void *)&anything;
+}
+enum cache_redis_mode cache_redis_mode(struct cache_redis_part *part, const uint64_t digest[2], uint32_t n)
+{
+    (void)part, (void)n;
+    cr_assert_eq(digest[0], 7);
+    return redis.mode;
+}
+bool cache_redis_wants(struct cache_redis_part *part, enum cache_redis_mode mode,
+                       const struct cache_value_key *key)
+{
+    (void)part, (void)key;
+    return mode == CACHE_REDIS_AWAITED || redis.patience_us; /* sampled: the test says */
+}
+struct cache_redis_lookup *cache_redis_ask(struct cache_redis_part *part,
+                                           const struct cache_redis_question *question)
+{
+    (void)part;
+    if (redis.refuses)
+        return NULL;
+    redis.asked++;
+    redis.n_rows = question->n_rows;
+    redis.told = question->told;
+    redis.owner = question->owner;
+    return (struct cache_redis_lookup *)(void *)&anything;
+}
+void cache_redis_give_up(struct cache_redis_lookup *lookup)
+{
+    cr_assert_eq((char *)lookup, &anything);
+    redis.given_up++;
+    redis.told = NULL;
+}
+uint64_t cache_redis_patience_us(const struct cache_redis_part *part, uint64_t now_us, uint64_t deadline_us)
+{
+    (void)part;
+    cr_assert_gt(deadline_us, now_us);
+    return redis.patience_us;
+}
+void cache_redis_store(struct cache_redis_part *part, const struct cache_value_key *key,
+                       struct predict_result *answer, uint32_t row, uint64_t ttl_us)
+{
+    (void)part, (void)key;
+    cr_assert_lt(row, answer->n_rows);
+    cr_assert_eq(ttl_us, 1000000000);
+    redis.stored++;
+}
+void cache_redis_model_took(struct cache_redis_part *part, uint64_t us)
+{
+    (void)part, (void)us;
+}
+
+/* Redis answers: the rows of which `found` has a letter other than '.' were there. */
+static void tell(const char *found)
+{
+    struct cache_redis_found rows[JOBS_MAX] = {{0}};
+    cr_assert(redis.told && strlen(found) == redis.n_rows);
+    for (uint32_t i = 0; i < redis.n_rows; i++) {
+        rows[i].ttl_us = 1000000;
+        rows[i].answer = found[i] == '.' ? NULL : predict_result_new();
+        if (rows[i].answer)
+            rows[i].answer->n_rows = 1;
+    }
+    redis.told(redis.owner, rows);
+    for (uint32_t i = 0; i < redis.n_rows; i++)
+        cr_assert_null(rows[i].answer, "what was found is the rows' now");
 }
 
 /* --- a shard's infer, and clients ------------------------------------------------------------------------
@@ -563,5 +648,189 @@ Test(request, goes_round_but_not_for_ever)
         send_home(i, GW_E_NO_REPLICA); /* both say that they are ready, and are not */
     cr_assert_eq(n_jobs, 4);           /* as many as there are arms, and one more, again */
     expect_answer(&a, GW_E_NO_REPLICA, "w");
+    close_infer();
+}
+
+/* --- Redis behind the memory ---------------------------------------------------------------------------- */
+
+static void open_redis(enum cache_redis_mode mode)
+{
+    open_infer(true, false);
+    infer.redis = (struct cache_redis *)(void *)&anything;
+    memset(&redis, 0, sizeof redis);
+    redis.mode = mode;
+    redis.patience_us = 40000;
+}
+
+Test(request_redis, what_is_found_is_answered_and_kept_and_the_rest_is_computed_and_shared)
+{
+    struct client a, b;
+    open_redis(CACHE_REDIS_AWAITED);
+    ask(&a, "abc");
+    cr_assert(redis.asked == 1 && redis.n_rows == 3 && n_jobs == 0);
+    tell("a.c");
+    cr_assert_eq(n_jobs, 1);
+    cr_assert(jobs[0]->entry.n_rows == 1 && jobs[0]->rows[0] == 1);
+    cr_assert_eq(redis.asked, 1, "once is enough");
+    send_home(0, GW_OK);
+    cr_assert(a.answers == 1 && a.status == GW_OK);
+    cr_assert_eq(redis.stored, 1, "what was there is not stored again");
+    ask(&b, "cab");
+    cr_assert(b.answers == 1 && redis.asked == 1, "memory has them all");
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request_redis, all_found_is_an_answer_without_a_job)
+{
+    struct client a;
+    open_redis(CACHE_REDIS_AWAITED);
+    ask(&a, "ab");
+    tell("ab");
+    cr_assert(a.answers == 1 && a.status == GW_OK && n_jobs == 0 && redis.stored == 0);
+    leave(&a);
+    close_infer();
+}
+
+Test(request_redis, who_waits_for_a_row_that_is_asked_gets_what_is_found)
+{
+    struct client a, b;
+    open_redis(CACHE_REDIS_AWAITED);
+    ask(&a, "a");
+    ask(&b, "a");
+    cr_assert_eq(redis.asked, 1);
+    tell("a");
+    loop_flush(loop);
+    cr_assert(a.answers == 1 && b.answers == 1 && b.status == GW_OK && n_jobs == 0);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request_redis, patience_ends_before_the_objective_and_the_model_is_asked)
+{
+    struct client a;
+    open_redis(CACHE_REDIS_AWAITED);
+    redis.patience_us = 2000;
+    ask(&a, "ab");
+    turn_for(10000);
+    cr_assert(redis.given_up == 1 && n_jobs == 1 && jobs[0]->entry.n_rows == 2);
+    cr_assert_eq(redis.asked, 1);
+    send_home(0, GW_OK);
+    cr_assert(a.status == GW_OK && redis.stored == 2);
+    leave(&a);
+    close_infer();
+}
+
+Test(request_redis, the_objective_still_holds_afterwards)
+{
+    struct client a;
+    open_redis(CACHE_REDIS_AWAITED);
+    redis.patience_us = 2000;
+    ask(&a, "a");
+    turn_for(100000);
+    cr_assert_eq(n_recalled, 1);
+    send_home(0, GW_E_DEADLINE);
+    cr_assert(a.status == GW_E_DEADLINE && redis.stored == 0);
+    leave(&a);
+    close_infer();
+}
+
+Test(request_redis, a_client_that_hangs_up_gives_the_lookup_up_and_who_waits_leads)
+{
+    struct client a, b;
+    open_redis(CACHE_REDIS_AWAITED);
+    ask(&a, "a");
+    ask(&b, "a");
+    request_cancel(a.request);
+    cr_assert(a.cancelled && redis.given_up == 1 && n_jobs == 0);
+    loop_flush(loop);
+    cr_assert_eq(redis.asked, 2, "the waiter asks for itself");
+    tell("a");
+    cr_assert_eq(b.status, GW_OK);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request_redis, sampled_rows_are_asked_and_stored_but_not_waited_for)
+{
+    struct client a, b;
+    open_redis(CACHE_REDIS_SAMPLED);
+    ask(&a, "ab");
+    cr_assert(redis.asked == 1 && !redis.told && n_jobs == 1 && jobs[0]->entry.n_rows == 2);
+    send_home(0, GW_OK);
+    cr_assert(a.status == GW_OK && redis.stored == 2);
+    redis.patience_us = 0; /* none is picked */
+    ask(&b, "cd");
+    cr_assert(redis.asked == 1 && n_jobs == 2);
+    send_home(1, GW_OK);
+    cr_assert(b.status == GW_OK && redis.stored == 2);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request_redis, off_or_refused_is_as_without_it)
+{
+    struct client a, b;
+    open_redis(CACHE_REDIS_OFF);
+    ask(&a, "a");
+    cr_assert(redis.asked == 0 && n_jobs == 1);
+    redis.mode = CACHE_REDIS_AWAITED;
+    redis.refuses = true;
+    ask(&b, "b");
+    cr_assert_eq(n_jobs, 2);
+    send_home(0, GW_OK);
+    send_home(1, GW_OK);
+    cr_assert(a.status == GW_OK && b.status == GW_OK);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+Test(request_redis, failures_are_not_stored)
+{
+    struct client a;
+    open_redis(CACHE_REDIS_AWAITED);
+    ask(&a, "a");
+    tell(".");
+    send_home(0, GW_E_MODEL);
+    cr_assert(a.status == GW_E_MODEL && redis.stored == 0);
+    leave(&a);
+    close_infer();
+}
+
+Test(request_redis, without_memory_redis_is_the_only_level)
+{
+    struct client a, b;
+    open_redis(CACHE_REDIS_AWAITED);
+    config.cache_bytes = 0; /* what memory keeps is another matter here: that it is asked at all */
+    ask(&a, "a");
+    cr_assert_eq(redis.asked, 1);
+    tell("a");
+    cr_assert_eq(a.status, GW_OK);
+    infer.redis = NULL;
+    ask(&b, "b");
+    cr_assert(redis.asked == 1 && n_jobs == 1);
+    send_home(0, GW_OK);
+    leave(&a), leave(&b);
+    close_infer();
+}
+
+/* What was asked of one version's part is nothing to another's: all begins anew. */
+Test(request_redis, a_request_that_spills_asks_again_for_its_new_version)
+{
+    struct client a;
+    open_split(true, UNREADY_SPILL);
+    infer.redis = (struct cache_redis *)(void *)&anything;
+    memset(&redis, 0, sizeof redis);
+    redis.mode = CACHE_REDIS_AWAITED;
+    redis.patience_us = 40000;
+    ask(&a, "a");
+    tell(".");
+    is_ready[0] = false;
+    send_home(0, GW_E_NO_REPLICA);
+    turn_for(1000);
+    cr_assert_eq(redis.asked, 2);
+    tell("a");
+    expect_answer(&a, GW_OK, "w");
+    cr_assert_eq(redis.stored, 0);
     close_infer();
 }
