@@ -188,7 +188,24 @@ static void write_model(struct admin *admin, struct buf *out, const struct confi
     buf_text(out, "]}");
 }
 
-static void write_endpoint(struct buf *out, const struct config_endpoint *endpoint)
+/* What tells clients apart: "header x-user-id". */
+static void write_sticky(struct buf *out, const struct config_sticky *sticky)
+{
+    static const char *const kinds[] = {"", "header", "cookie", "field", "client"};
+    buf_text(out, ",\"sticky\":");
+    if (sticky->kind == STICKY_NONE) {
+        buf_text(out, "null");
+        return;
+    }
+    buf_printf(out, "{\"by\":\"%s\",", kinds[sticky->kind]);
+    write_key_text(out, "name", sticky->name);
+    buf_text(out, ",");
+    write_key_text(out, "salt", sticky->salt);
+    buf_text(out, "}");
+}
+
+static void write_endpoint(struct buf *out, const struct config_endpoint *endpoint,
+                           const struct plan_endpoint *place)
 {
     static const char *const unready[] = {"spill", "wait", "fail"};
     buf_text(out, "{");
@@ -199,9 +216,13 @@ static void write_endpoint(struct buf *out, const struct config_endpoint *endpoi
     for (uint32_t i = 0; i < endpoint->n_arms; i++) {
         buf_text(out, i ? ",{" : "{");
         write_key_text(out, "model", endpoint->arms[i].version->full_name);
-        buf_printf(out, ",\"weight\":%u}", endpoint->arms[i].weight);
+        buf_text(out, ",");
+        write_key_text(out, "name", endpoint->arms[i].name);
+        buf_printf(out, ",\"weight\":%.15g,\"buckets\":%u}", place->weights[i], split_owned(place->split, i));
     }
-    buf_text(out, "]}");
+    buf_text(out, "]");
+    write_sticky(out, &endpoint->sticky);
+    buf_text(out, "}");
 }
 
 static void write_redis_shard(struct buf *out, struct cache_redis *redis)
@@ -269,7 +290,7 @@ static int write_status(struct admin *admin, struct buf *out)
     buf_text(out, "],\"endpoints\":[");
     for (uint32_t i = 0; i < config->n_endpoints; i++) {
         buf_text(out, i ? "," : "");
-        write_endpoint(out, config->endpoints[i]);
+        write_endpoint(out, config->endpoints[i], &gateway_plan(admin->gateway)->endpoints[i]);
     }
     buf_text(out, "],\"redis\":");
     write_redis(admin, out);

@@ -90,7 +90,20 @@ enum { CONFIG_ARMS_MAX = 256 }; /* of one endpoint */
 
 struct config_arm {
     const struct config_version *version;
-    uint32_t weight;
+    const char *name;         /* name: the version's full name; what headers and metrics call it */
+    double weight;            /* 0 .. 1e6 */
+};
+
+/* What makes two requests the same client's, so that they fall to the same arm. */
+enum sticky_kind {
+    STICKY_NONE,              /* nothing: every request is drawn anew */
+    STICKY_HEADER, STICKY_COOKIE, STICKY_FIELD, /* of the body's top level */
+    STICKY_CLIENT,            /* its address */
+};
+struct config_sticky {        /* sticky: {header: x-user-id} */
+    enum sticky_kind kind;
+    const char *name;         /* of the header (lower case), cookie or field; "" for others */
+    const char *salt;         /* sticky.salt: the endpoint's name; endpoints with equal salts split alike */
 };
 
 struct config_default {       /* one output of the default answer: a name and its value for one row, as JSON text */
@@ -112,7 +125,9 @@ struct config_endpoint {
     uint32_t n_defaults;      /* 0: no default configured */
     const struct config_arm *arms;  /* split: [{model: digits@linear, weight: 90}, ...] or model: digits@linear */
     uint32_t n_arms;
-    uint64_t weight_sum;      /* of the arms; > 0 */
+    double weight_sum;        /* of the arms; > 0 */
+    struct config_sticky sticky;
+    bool arm_header;          /* arm_header: true; whether a client may name the arm that it wants */
     enum when_unready when_unready; /* spill */
     const struct signature *signature; /* all arms agree in it */
 };

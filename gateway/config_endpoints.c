@@ -38,6 +38,7 @@ void read_endpoints(struct config_reader *reader, const struct key *key, const s
 static void read_endpoint(struct config_reader *reader, const struct key *key, const struct node *node,
                           struct config_endpoint *endpoint)
 {
+    endpoint->sticky = (struct config_sticky){.name = "", .salt = endpoint->name};
     keys_read_member(reader, key, node, endpoint);
     const struct node *model = node_get(node, "model"), *split = node_get(node, "split");
     if (model && split)
@@ -46,6 +47,10 @@ static void read_endpoint(struct config_reader *reader, const struct key *key, c
         node_problem(reader->problems, node, "needs model or split: which version answers");
     if (endpoint->n_arms && endpoint->arms[0].version)
         endpoint->signature = &endpoint->arms[0].version->model->signature;
+    const struct node *sticky = node_get(node, "sticky"), *salt = node_get(sticky, "salt");
+    if (salt && sticky->count == 1)
+        node_problem(reader->problems, sticky,
+                     "needs header, cookie, field or client: what to tell clients apart by");
     const struct node *answer = node_get(node, "default");
     if (answer && endpoint->signature && endpoint->signature->n_outputs)
         check_answer(reader, endpoint, answer);
@@ -62,6 +67,7 @@ void read_sole_arm(struct config_reader *reader, const struct key *key, const st
         return;
     arm->version = find_version(reader, node);
     arm->weight = 1;
+    arm->name = arm->version ? arm->version->full_name : "";
     endpoint->arms = arm;
     endpoint->n_arms = 1;
     endpoint->weight_sum = 1;
@@ -89,12 +95,14 @@ void read_split(struct config_reader *reader, const struct key *key, const struc
         if (child->kind != NODE_REFUSED)
             keys_read_member(reader, key, child, arm);
         const struct node *weight = node_get(child, "weight");
-        weighed &= arm->weight > 0 || (weight && node_is(weight, "0"));
+        weighed &= arm->weight > 0 || (weight && weight_is_zero(weight));
         endpoint->weight_sum += arm->weight;
+        if (!arm->name && arm->version)
+            arm->name = arm->version->full_name;
         if (arm->version && arm_fits(reader, endpoint, arm, child))
             endpoint->n_arms++;
     }
-    if (weighed && endpoint->weight_sum == 0)
+    if (weighed && !(endpoint->weight_sum > 0))
         node_problem(reader->problems, node,
                      "the weights add up to 0; give at least one arm a weight above 0");
 }
@@ -212,6 +220,10 @@ static bool arm_fits(struct config_reader *reader, const struct config_endpoint 
         if (endpoint->arms[i].version == arm->version) {
             node_problem(reader->problems, model, "%s is in this split already; add up the weights",
                          arm->version->full_name);
+            return false;
+        } else if (!strcmp(endpoint->arms[i].name, arm->name)) {
+            node_problem(reader->problems, node_get(node, "name"),
+                         "two arms of this split are called %s; rename one", arm->name);
             return false;
         }
     if (endpoint->n_arms == 0)

@@ -155,8 +155,24 @@ static const struct key keys[] = {
      .meaning = "several versions that share the requests; either this or model"},
     {"endpoints.NAME.split[].model", KEY_ARM_VERSION, .required = true, FIELD(struct config_arm, version),
      .meaning = "the version of this arm, as digits@linear"},
-    {"endpoints.NAME.split[].weight", KEY_INTEGER, .required = true, BETWEEN("0", "1000000"),
-     FIELD(struct config_arm, weight), .meaning = "its share, relative to the other weights"},
+    {"endpoints.NAME.split[].weight", KEY_WEIGHT, .required = true, FIELD(struct config_arm, weight),
+     .meaning = "its share, relative to the other weights; fractions are fine, 0 is none at all"},
+    {"endpoints.NAME.split[].name", KEY_ARM_NAME, FIELD(struct config_arm, name),
+     .meaning = "what headers and metrics call the arm; none: as its model, digits@linear"},
+
+    {.path = "endpoints.NAME.sticky", .type = KEY_SECTION},
+    {"endpoints.NAME.sticky.header", KEY_STICKY, FIELD(struct config_endpoint, sticky),
+     .meaning = "clients are told apart by this header of their requests"},
+    {"endpoints.NAME.sticky.cookie", KEY_STICKY, FIELD(struct config_endpoint, sticky),
+     .meaning = "or by this cookie"},
+    {"endpoints.NAME.sticky.field", KEY_STICKY, FIELD(struct config_endpoint, sticky),
+     .meaning = "or by this field of the body's top level, a text or a number"},
+    {"endpoints.NAME.sticky.client", KEY_STICKY, FIELD(struct config_endpoint, sticky),
+     .meaning = "or, with true, by their address"},
+    {"endpoints.NAME.sticky.salt", KEY_STICKY, FIELD(struct config_endpoint, sticky),
+     .meaning = "endpoints with equal salts send a client to alike arms; none: the endpoint's name"},
+    {"endpoints.NAME.arm_header", KEY_BOOLEAN, "true", FIELD(struct config_endpoint, arm_header),
+     .meaning = "whether the header X-Xebec-Arm of a request chooses its arm"},
 };
 #define N_KEYS (sizeof keys / sizeof keys[0])
 
@@ -198,6 +214,9 @@ static const struct {
     [KEY_SPLIT] = {"list of mappings", read_split},
     [KEY_ARM_VERSION] = {"model@version", read_arm_version},
     [KEY_ANSWER] = {"mapping of values", read_answer},
+    [KEY_WEIGHT] = {"number", read_weight},
+    [KEY_ARM_NAME] = {"word", read_arm_name},
+    [KEY_STICKY] = {"word", read_sticky},
 };
 
 static const char *name_in_scope(const struct key *key, const char *scope);

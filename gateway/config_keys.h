@@ -39,6 +39,9 @@ enum key_type {
     KEY_SPLIT,
     KEY_ARM_VERSION,
     KEY_ANSWER,
+    KEY_WEIGHT,
+    KEY_ARM_NAME,
+    KEY_STICKY, /* one of the ways to tell clients apart, or their salt */
 };
 
 struct key {
@@ -89,6 +92,9 @@ key_reader read_redis, read_redis_url, read_redis_prefix, read_password_file;
 key_reader read_models, read_tensors, read_versions, read_replicas;
 /* config_endpoints.c */
 key_reader read_endpoints, read_sole_arm, read_split, read_arm_version, read_answer;
+/* config_rollouts.c */
+key_reader read_weight, read_arm_name, read_sticky;
+bool weight_is_zero(const struct node *node); /* and nothing is wrong with it */
 
 /* Whether the name of a model, version or endpoint is one; reports otherwise. */
 bool reader_name(struct config_reader *reader, const struct node *node, const char *of_what);

@@ -95,7 +95,7 @@ static struct version *gateway_new_version(struct gateway *gateway, struct confi
 }
 
 /* With the versions that the plan in force already has, and new ones for the rest. */
-static struct plan *gateway_plan(struct gateway *gateway, struct config *config)
+static struct plan *gateway_make_plan(struct gateway *gateway, struct config *config)
 {
     struct plan *plan = plan_new(config);
     for (uint32_t i = 0; plan && i < config->n_versions; i++) {
@@ -180,7 +180,7 @@ static bool gateway_open(struct gateway *gateway, struct config *config, struct 
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         if (!shard_open(&gateway->shards[i]))
             return false;
-    gateway->plan = gateway_plan(gateway, config);
+    gateway->plan = gateway_make_plan(gateway, config);
     if (!gateway->plan)
         return false;
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
@@ -250,6 +250,10 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
 const struct config *gateway_config(const struct gateway *gateway)
 {
     return gateway->plan->config;
+}
+const struct plan *gateway_plan(const struct gateway *gateway)
+{
+    return gateway->plan;
 }
 struct version *gateway_version(const struct gateway *gateway, uint32_t index)
 {
@@ -388,7 +392,7 @@ static struct changeover *changeover_new(struct gateway *gateway, struct config 
     changeover->gateway = gateway;
     changeover->check.fire = changeover_check;
     changeover->until_us = loop_now_us() + WARM_PATIENCE_US;
-    changeover->plan = gateway_plan(gateway, config);
+    changeover->plan = gateway_make_plan(gateway, config);
     for (uint32_t i = 0; changeover->plan && i < gateway->n_shards; i++) {
         changeover->periods[i] = period_new(gateway->metrics, changeover->plan);
         if (!changeover->periods[i])

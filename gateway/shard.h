@@ -8,7 +8,7 @@
 #include "config.h"
 #include "infer/cache.h"
 #include "infer/cache_redis.h"
-#include "infer/version.h"
+#include "infer/plan.h"
 #include "support/err.h"
 #include "support/metrics.h"
 
@@ -40,6 +40,7 @@ bool gateway_stop(struct gateway *gateway);
 
 /* In force; until the next turn of the loop. */
 const struct config *gateway_config(const struct gateway *gateway);
+const struct plan *gateway_plan(const struct gateway *gateway); /* likewise */
 struct version *gateway_version(const struct gateway *gateway, uint32_t index);
 struct cache_redis *gateway_redis(const struct gateway *gateway, uint32_t shard); /* NULL: none is configured */
 struct metrics *gateway_metrics(const struct gateway *gateway);

@@ -82,26 +82,39 @@ static enum gw_status decode_input(struct decoding *decoding, bool is_batch, str
     return status;
 }
 
-/* Text, or a number for a version that is called like one. null is none. */
-static enum gw_status decode_version(struct decoding *decoding, struct json_value *value, struct gw_err *err)
+/* Text, or an integer as it is written. null is none. */
+static enum gw_status decode_word(struct request *request, struct json_value *value, const char **word,
+                                  size_t *length, struct gw_err *err)
 {
-    struct request *request = decoding->request;
     int64_t number;
-    if (decoding->has_version)
-        return json_refuse(value, err, "given twice");
-    decoding->has_version = true;
     if (json_kind(value) == JSON_NULL)
         return GW_OK;
     if (json_kind(value) != JSON_NUMBER)
-        return json_text(value, request->arena, &request->asked_version, &request->asked_version_length, err);
+        return json_text(value, request->arena, word, length, err);
     enum gw_status status = json_int(value, &number, err);
     if (status != GW_OK)
         return status;
-    request->asked_version = arena_printf(request->arena, "%" PRId64, number);
-    if (!request->asked_version)
+    *word = arena_printf(request->arena, "%" PRId64, number);
+    if (!*word)
         return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-    request->asked_version_length = strlen(request->asked_version);
+    *length = strlen(*word);
     return GW_OK;
+}
+
+static enum gw_status decode_version(struct decoding *decoding, struct json_value *value, struct gw_err *err)
+{
+    struct request *request = decoding->request;
+    if (decoding->has_version)
+        return json_refuse(value, err, "given twice");
+    decoding->has_version = true;
+    return decode_word(request, value, &request->asked_version, &request->asked_version_length, err);
+}
+
+/* null tells nobody apart. */
+static enum gw_status decode_sticky(struct decoding *decoding, struct json_value *value, struct gw_err *err)
+{
+    struct request *request = decoding->request;
+    return decode_word(request, value, &request->sticky, &request->sticky_length, err);
 }
 
 static bool key_is(const char *key, size_t length, const char *name)
@@ -118,6 +131,9 @@ static enum gw_status decode_member(void *owner, const char *key, size_t length,
         return decode_input(owner, true, value, err);
     if (key_is(key, length, "version"))
         return decode_version(owner, value, err);
+    const struct config_sticky *sticky = &((struct decoding *)owner)->request->endpoint->sticky;
+    if (sticky->kind == STICKY_FIELD && key_is(key, length, sticky->name))
+        return decode_sticky(owner, value, err);
     return GW_OK;
 }
 

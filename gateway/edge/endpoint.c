@@ -31,11 +31,22 @@ static void reply_error(struct exchange *exchange, enum gw_status status, const 
 }
 
 /* A client that may come again is told when. */
-static const char *reply_headers(enum gw_status status)
+static const char *retry_header(enum gw_status status)
 {
     return status == GW_E_OVERLOAD || status == GW_E_NO_REPLICA || status == GW_E_DRAINING
                ? "Retry-After: 1\r\n"
                : NULL;
+}
+
+/* Which version and arm answered, where one was chosen. Without memory for both, when to come again counts
+ * more. */
+static const char *reply_headers(const struct request *request, enum gw_status status)
+{
+    const char *retry = retry_header(status), *arm = request_arm_headers(request);
+    if (!retry || !arm)
+        return retry ? retry : arm;
+    const char *both = arena_printf(request->arena, "%s%s", arm, retry);
+    return both ? both : retry;
 }
 
 /* --- a prediction --------------------------------------------------------------------------------------- */
@@ -50,20 +61,35 @@ static void predict_done(struct request *request)
         exchange_abandon(exchange);
         return;
     }
-    struct buf body = request->reply;
-    request->reply = (struct buf){0};
-    request_free(request);
-    if (status == GW_E_NO_MEMORY && body.failed) {
-        buf_clear(&body);
+    if (request->reply.failed)
         reply_error(exchange, status, NULL, gw_status_words(status));
-        return;
-    }
-    reply_json(exchange, status, reply_headers(status), &body);
+    else
+        reply_json(exchange, status, reply_headers(request, status), &request->reply);
+    request_free(request); /* the exchange's arena is there until the end of the turn */
 }
 
 static void predict_gone(struct exchange *exchange)
 {
     request_cancel(exchange->handler);
+}
+
+/* Who asks, as far as the endpoint wants to know. What lies in the body is found by the dialect. */
+static void tell_client(struct request *request, const struct exchange *exchange)
+{
+    const struct http_message *message = &exchange->message;
+    const struct config_sticky *sticky = &request->endpoint->sticky;
+    const struct http_header *header = NULL;
+    if (sticky->kind == STICKY_HEADER && (header = http_message_header(message, sticky->name))) {
+        request->sticky = header->value;
+        request->sticky_length = header->value_length;
+    } else if (sticky->kind == STICKY_COOKIE) {
+        request->sticky = http_message_cookie(message, sticky->name, &request->sticky_length);
+    } else if (sticky->kind == STICKY_CLIENT) {
+        request->sticky = exchange->client;
+        request->sticky_length = strlen(exchange->client);
+    }
+    if (request->endpoint->arm_header && (header = http_message_header(message, "x-xebec-arm")))
+        request->asked_arm = header->value;
 }
 
 static void predict(struct infer *infer, struct exchange *exchange, const struct config_endpoint *endpoint)
@@ -85,6 +111,7 @@ static void predict(struct infer *infer, struct exchange *exchange, const struct
     }
     exchange->handler = request;
     exchange->gone = predict_gone;
+    tell_client(request, exchange);
     request_start(request, message->body, message->body_length);
 }
 
@@ -124,6 +151,6 @@ void endpoint_refuse(void *owner, const char *path, const struct gw_err *err, st
     (void)owner, (void)path; /* one dialect so far */
     reply->status = gw_status_http(err->status);
     reply->content_type = "application/json";
-    reply->headers = reply_headers(err->status);
+    reply->headers = retry_header(err->status);
     clipper_write_error(&reply->body, err->status, err->what);
 }

@@ -25,6 +25,36 @@ const struct http_header *http_message_header(const struct http_message *message
     return NULL;
 }
 
+/* In one header's `a=1; b=2`. A value in quotes keeps them. */
+static const char *find_cookie(const char *at, const char *name, size_t name_length, size_t *length)
+{
+    for (;;) {
+        at += strspn(at, "; \t");
+        if (!*at)
+            return NULL;
+        size_t pair = strcspn(at, ";"), key = strcspn(at, "=;");
+        if (key == name_length && at[key] == '=' && memcmp(at, name, key) == 0) {
+            *length = pair - key - 1;
+            return at + key + 1;
+        }
+        at += pair;
+    }
+}
+
+const char *http_message_cookie(const struct http_message *message, const char *name, size_t *length)
+{
+    size_t name_length = strlen(name);
+    for (uint32_t i = 0; i < message->n_headers; i++) {
+        const struct http_header *header = &message->headers[i];
+        const char *value = header->name_length == 6 && memcmp(header->name, "cookie", 6) == 0
+                                ? find_cookie(header->value, name, name_length, length)
+                                : NULL;
+        if (value)
+            return value;
+    }
+    return NULL;
+}
+
 bool http_message_is(const struct http_message *message, const char *media_type, bool absent)
 {
     const struct http_header *header = http_message_header(message, "content-type");

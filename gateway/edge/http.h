@@ -41,6 +41,8 @@ struct http_message {
 };
 /* The first header of this lower-case name, or NULL. */
 const struct http_header *http_message_header(const struct http_message *message, const char *name);
+/* The first cookie of this name; its value is not terminated. NULL: none. */
+const char *http_message_cookie(const struct http_message *message, const char *name, size_t *length);
 /* Whether the content type is this one, parameters and case aside; `absent` where there is no such header. */
 bool http_message_is(const struct http_message *message, const char *media_type, bool absent);
 

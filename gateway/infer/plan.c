@@ -1,7 +1,64 @@
 /* plan: references kept, and versions found again. */
 #include "infer/plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+bool plan_set_weights(struct plan *plan, const struct config_endpoint *endpoint, const double *weights)
+{
+    struct plan_endpoint *place = &plan->endpoints[endpoint->index];
+    struct split_arm *arms = calloc(endpoint->n_arms, sizeof *arms);
+    double *kept = calloc(endpoint->n_arms, sizeof *kept);
+    for (uint32_t i = 0; arms && kept && i < endpoint->n_arms; i++) {
+        arms[i] = (struct split_arm){.name = endpoint->arms[i].name, .weight = weights[i]};
+        kept[i] = weights[i];
+    }
+    struct split *split = arms && kept ? split_new(endpoint->sticky.salt, arms, endpoint->n_arms) : NULL;
+    free(arms);
+    if (!split) {
+        free(kept);
+        return false;
+    }
+    split_unref(place->split);
+    free((void *)place->weights);
+    place->split = split;
+    place->weights = kept;
+    return true;
+}
+
+static void headers_free(const char *const *headers, uint32_t n)
+{
+    for (uint32_t i = 0; headers && i < n; i++)
+        free((void *)headers[i]);
+    free((void *)headers);
+}
+
+/* Names are letters, digits and a few signs: nothing that a header could not carry. */
+static const char *const *headers_new(const struct config_endpoint *endpoint)
+{
+    char **headers = calloc(endpoint->n_arms, sizeof *headers);
+    for (uint32_t i = 0; headers && i < endpoint->n_arms; i++) {
+        const struct config_arm *arm = &endpoint->arms[i];
+        if (asprintf(&headers[i], "X-Xebec-Version: %s\r\nX-Xebec-Arm: %s\r\n", arm->version->full_name,
+                     arm->name) < 0) {
+            headers[i] = NULL;
+            headers_free((const char *const *)headers, i);
+            return NULL;
+        }
+    }
+    return (const char *const *)headers;
+}
+
+static bool plan_split(struct plan *plan, const struct config_endpoint *endpoint)
+{
+    double *weights = calloc(endpoint->n_arms, sizeof *weights);
+    for (uint32_t i = 0; weights && i < endpoint->n_arms; i++)
+        weights[i] = endpoint->arms[i].weight;
+    bool done = weights && plan_set_weights(plan, endpoint, weights);
+    free(weights);
+    plan->endpoints[endpoint->index].headers = done ? headers_new(endpoint) : NULL;
+    return done && plan->endpoints[endpoint->index].headers;
+}
 
 struct plan *plan_new(struct config *config)
 {
@@ -10,7 +67,16 @@ struct plan *plan_new(struct config *config)
         return NULL;
     atomic_init(&plan->refs, 1);
     plan->config = config_ref(config);
-    return plan;
+    plan->endpoints = calloc(config->n_endpoints + 1, sizeof *plan->endpoints);
+    for (uint32_t i = 0; plan->endpoints && i < config->n_endpoints; i++)
+        if (!plan_split(plan, config->endpoints[i])) {
+            plan_unref(plan);
+            return NULL;
+        }
+    if (plan->endpoints)
+        return plan;
+    plan_unref(plan);
+    return NULL;
 }
 
 struct version *plan_find_version(const struct plan *plan, const struct config_version *wanted)
@@ -41,6 +107,12 @@ void plan_unref(struct plan *plan)
         return;
     for (uint32_t i = 0; i < plan->config->n_versions; i++)
         version_unref(plan->versions[i]);
+    for (uint32_t i = 0; plan->endpoints && i < plan->config->n_endpoints; i++) {
+        split_unref(plan->endpoints[i].split);
+        free((void *)plan->endpoints[i].weights);
+        headers_free(plan->endpoints[i].headers, plan->config->endpoints[i]->n_arms);
+    }
+    free(plan->endpoints);
     config_unref(plan->config);
     free(plan);
 }

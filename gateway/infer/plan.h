@@ -9,16 +9,27 @@
 #include <stdatomic.h>
 
 #include "config.h"
+#include "infer/split.h"
 #include "infer/version.h"
+
+/* Where an endpoint's requests go. */
+struct plan_endpoint {
+    struct split *split;         /* one reference; by the number of config_endpoint.arms */
+    const double *weights;       /* by arm: the configuration's, or what somebody set since */
+    const char *const *headers;  /* by arm: what replies say of it, "X-Xebec-Version: digits@forest\r\nX-Xebec-Arm: ...\r\n" */
+};
 
 struct plan {
     _Atomic uint32_t refs;
-    struct config *config;      /* one reference */
-    struct version *versions[]; /* one reference each; by config_version.index */
+    struct config *config;           /* one reference */
+    struct plan_endpoint *endpoints; /* by config_endpoint.index */
+    struct version *versions[];      /* one reference each; by config_version.index */
 };
 
-/* Room for the configuration's versions, all NULL. NULL: out of memory. */
+/* With every endpoint's split, by the weights of the file; room for the versions, all NULL. NULL: out of memory. */
 struct plan *plan_new(struct config *config) GW_MUST_CHECK;
+/* Other weights for an endpoint: n_arms of them, as in split_new(). Before the plan is shared. False: out of memory; nothing changed. */
+GW_MUST_CHECK bool plan_set_weights(struct plan *plan, const struct config_endpoint *endpoint, const double *weights);
 /*
  * The version of `plan` that serves as `wanted` asks, one reference to it; NULL when there is none. Replicas, limits
  * and whatever else a version works by must be the same.

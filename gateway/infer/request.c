@@ -117,6 +117,17 @@ const struct row_outcome *request_row_outcome(const struct request *request, uin
     return &request->rows[row].outcome;
 }
 
+/* Where its endpoint's rollout stood when it began. */
+static const struct plan_endpoint *request_place(const struct request *request)
+{
+    return &request->period->plan->endpoints[request->endpoint->index];
+}
+
+const char *request_arm_headers(const struct request *request)
+{
+    return request->arm ? request_place(request)->headers[request->arm - request->endpoint->arms] : NULL;
+}
+
 bool request_row_defaulted(const struct request *request, uint32_t row)
 {
     enum gw_status status = request->rows[row].outcome.status;
@@ -634,26 +645,27 @@ static void request_go_on(struct request *request)
 /* --- DECODING and ROUTING
  * ------------------------------------------------------------------------------------ */
 
-/* splitmix64's finalizer (Steele, Lea, Flood, OOPSLA 2014): neighbouring ids fall into unrelated buckets. */
-static uint64_t scatter(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 static enum gw_status request_route(struct request *request)
 {
     const struct config_endpoint *endpoint = request->endpoint;
-    const struct config_arm *arm = route_pick(endpoint, scatter(request->id));
-    if (request->asked_version)
+    const struct plan_endpoint *place = request_place(request);
+    const struct config_arm *arm = NULL;
+    if (request->asked_version) {
         arm = route_named(endpoint, request->asked_version, request->asked_version_length);
-    if (!arm)
-        return gw_err_set(&request->err, GW_E_INVALID,
-                          "Requested version: %.64s does not exist for model: %s", request->asked_version,
-                          endpoint->arms[0].version->model->name);
-    bool may_spill = endpoint->when_unready == UNREADY_SPILL && !request->asked_version &&
-                     endpoint->weight_sum > arm->weight;
+        if (!arm)
+            return gw_err_set(&request->err, GW_E_INVALID,
+                              "Requested version: %.64s does not exist for model: %s", request->asked_version,
+                              endpoint->arms[0].version->model->name);
+    } else if (request->asked_arm) {
+        arm = route_arm(
+            endpoint,
+            request->asked_arm); /* one that has gone is no error: clients send back what they had */
+    }
+    request->is_forced = arm != NULL;
+    request->key = route_key(place, request->sticky, request->sticky_length, request->id);
+    arm = arm ? arm : route_pick(endpoint, place, request->key);
+    bool may_spill = endpoint->when_unready == UNREADY_SPILL && !request->is_forced &&
+                     route_has_others(endpoint, place, arm);
     request->waits = endpoint->when_unready != UNREADY_FAIL && !may_spill;
     request->arm = arm;
     request->version = arm->version;
@@ -710,7 +722,7 @@ static const struct config_arm *request_other_arm(const struct request *request)
         is_ready[i] =
             arm != request->arm && version_is_ready(request->period->plan->versions[arm->version->index]);
     }
-    return route_spill(endpoint, scatter(request->id), is_ready);
+    return route_spill(endpoint, request_place(request), request->key, is_ready);
 }
 
 /*

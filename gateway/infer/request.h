@@ -132,6 +132,13 @@ struct request {
     size_t parameters_bytes;
     const char *asked_version;              /* NULL: the rollout decides */
     size_t asked_version_length;
+
+    /* set by the edge, or, what lies in the body, by decode */
+    const char *sticky;                     /* what tells its client from others; NULL: nothing does */
+    size_t sticky_length;
+    const char *asked_arm;                  /* by header; NULL: none, or it may not be asked for */
+    uint64_t key;                           /* what its arm was drawn by */
+    bool is_forced;                         /* its arm was asked for, not drawn */
     bool is_batch;                          /* the client sent a list of rows, and gets a list */
 
     const struct config_arm *arm;           /* the one that answers; NULL before ROUTING is done */
@@ -169,6 +176,8 @@ void request_cancel(struct request *request);
 /* After done: drops references to answers; the memory goes with the arena. */
 void request_free(struct request *request);
 
+/* The headers that name the version and the arm that answered; NULL: none was chosen. The plan's. */
+const char *request_arm_headers(const struct request *request);
 /* For encode: how a row ended, and whether its failure is answered with the endpoint's default. */
 const struct row_outcome *request_row_outcome(const struct request *request, uint32_t row);
 bool request_row_defaulted(const struct request *request, uint32_t row);

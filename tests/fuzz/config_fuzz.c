@@ -34,10 +34,10 @@ static void check_config(struct config *config)
             abort();
     for (uint32_t i = 0; i < config->n_endpoints; i++) {
         const struct config_endpoint *endpoint = config->endpoints[i];
-        uint64_t sum = 0;
+        double sum = 0;
         for (uint32_t j = 0; j < endpoint->n_arms; j++)
             sum += endpoint->arms[j].weight;
-        if (sum == 0 || sum != endpoint->weight_sum || !endpoint->signature || endpoint->index != i ||
+        if (!(sum > 0) || sum != endpoint->weight_sum || !endpoint->signature || endpoint->index != i ||
             endpoint->arms[0].version->least_slo_us > endpoint->slo_us ||
             config_endpoint(config, endpoint->name, strlen(endpoint->name)) != endpoint)
             abort();

@@ -545,7 +545,7 @@ static void expect_all(const struct wrong *cases, size_t count)
 #define KEYS_AT_TOP                                                                                          \
     "; the keys here are: listen, admin, admin_token_file, watch, shards, log, limits, timeouts, cache, "    \
     "models, endpoints\n"
-#define KEYS_OF_A_LIVE "; the keys here are: slo, default, when_unready, model, split\n"
+#define KEYS_OF_A_LIVE "; the keys here are: slo, default, when_unready, model, split, sticky, arm_header\n"
 
 Test(config_problems, unknown_keys)
 {
@@ -570,8 +570,8 @@ Test(config_problems, unknown_keys)
          "output, versions, batching, cache, discovery, health, retry\n"},
         {MODEL "endpoints:\n  digits:\n    split:\n      - {model: digits@linear, weight: 1, wieght: 90}\n",
          "f.yaml:8:43: unknown key \"wieght\" in endpoints.digits.split[0]; did you mean \"weight\"?\n"},
-        {MODEL "endpoints:\n  d: {model: digits@linear, sticky: 1, shadow: 2, canary: 3}\n",
-         "f.yaml:6:29: unknown key \"sticky\" in endpoints.d" KEYS_OF_A_LIVE
+        {MODEL "endpoints:\n  d: {model: digits@linear, bandit: 1, shadow: 2, canary: 3}\n",
+         "f.yaml:6:29: unknown key \"bandit\" in endpoints.d" KEYS_OF_A_LIVE
          "f.yaml:6:40: unknown key \"shadow\" in endpoints.d" KEYS_OF_A_LIVE
          "f.yaml:6:51: unknown key \"canary\" in endpoints.d" KEYS_OF_A_LIVE},
     };
@@ -845,13 +845,48 @@ Test(config_problems, endpoints)
          "f.yaml:10:7: endpoints.e.split: expected a list of {model: ..., weight: ...}, got a mapping\n"},
         {TWO_MODELS "  e: {split: []}\n", "f.yaml:10:7: endpoints.e.split: expected 1 to 256 arms, got 0\n"},
         {TWO_MODELS "  e: {split: [{model: digits@linear}]}\n",
-         "f.yaml:10:15: endpoints.e.split[0]: needs weight: its share, relative to the other weights\n"},
+         "f.yaml:10:15: endpoints.e.split[0]: needs weight: its share, relative to the other weights; "
+         "fractions "
+         "are fine, 0 is none at all\n"},
         {TWO_MODELS "  e:\n    split:\n      - {model: digits@linear, weight: 1}\n"
                     "      - {model: digits@forrest, weight: 1}\n",
          "f.yaml:13:17: endpoints.e.split[1].model: no version \"digits@forrest\"; model digits has: linear, "
          "forest\n"},
         {TWO_MODELS "  e: {split: [{model: digits@linear, weight: 1000001}]}\n",
-         "f.yaml:10:46: endpoints.e.split[0].weight: expected 0 to 1000000, got \"1000001\"\n"},
+         "f.yaml:10:46: endpoints.e.split[0].weight: expected a number from 0 to 1000000, such as 10 or 0.5, "
+         "got "
+         "\"1000001\"\n"},
+        {TWO_MODELS "  e: {split: [{model: digits@linear, weight: 1e3}]}\n",
+         "f.yaml:10:46: endpoints.e.split[0].weight: expected a number from 0 to 1000000, such as 10 or 0.5, "
+         "got "
+         "\"1e3\"\n"},
+        {TWO_MODELS
+         "  e: {split: [{model: digits@linear, weight: .5}, {model: digits@forest, weight: 0.0}]}\n",
+         "f.yaml:10:46: endpoints.e.split[0].weight: expected a number from 0 to 1000000, such as 10 or 0.5, "
+         "got "
+         "\".5\"\n"},
+        {TWO_MODELS
+         "  e: {split: [{model: digits@linear, weight: 0.0}, {model: digits@forest, weight: 0}]}\n",
+         "f.yaml:10:7: endpoints.e.split: the weights add up to 0; give at least one arm a weight above "
+         "0\n"},
+        {TWO_MODELS "  e: {split: [{model: digits@linear, weight: 1, name: a b}]}\n",
+         "f.yaml:10:55: endpoints.e.split[0].name: expected at most 64 letters, digits, _ - . and @, got \"a "
+         "b\"\n"},
+        {TWO_MODELS "  e: {split: [{model: digits@linear, weight: 1, name: x}, {model: digits@forest, "
+                    "weight: 1, name: x}]}\n",
+         "f.yaml:10:99: endpoints.e.split[1].name: two arms of this split are called x; rename one\n"},
+        {TWO_MODELS "  e: {model: digits@linear, sticky: {header: X-User, cookie: id}}\n",
+         "f.yaml:10:62: endpoints.e.sticky.cookie: clients are told apart in one way; keep one of these "
+         "keys\n"},
+        {TWO_MODELS "  e: {model: digits@linear, sticky: {header: \"x user\"}}\n",
+         "f.yaml:10:46: endpoints.e.sticky.header: expected the name of a header such as x-user-id, got \"x "
+         "user\"\n"},
+        {TWO_MODELS "  e: {model: digits@linear, sticky: {salt: s}}\n",
+         "f.yaml:10:29: endpoints.e.sticky: needs header, cookie, field or client: what to tell clients "
+         "apart by\n"},
+        {TWO_MODELS "  e: {model: digits@linear, sticky: {client: false}}\n",
+         "f.yaml:10:46: endpoints.e.sticky.client: expected true; leave the key out for false, got "
+         "\"false\"\n"},
         {TWO_MODELS "  e: {split: [{model: digits@linear, weight: 0}, {model: digits@forest, weight: 0}]}\n",
          "f.yaml:10:7: endpoints.e.split: the weights add up to 0; give at least one arm a weight above 0\n"},
         {TWO_MODELS "  e: {split: [{model: digits@linear, weight: 1}, {model: digits@linear, weight: 2}]}\n",
@@ -1041,7 +1076,7 @@ Test(config_keys, prints_one_line_a_key)
     cr_assert_not(out.failed);
     cr_expect_eq(strncmp(out.bytes, "listen\taddress\t127.0.0.1:8080\t", 30), 0);
     cr_expect(strstr(out.bytes, "\nmodels.NAME.batching.policy\tone of none, fixed, aimd\taimd\t"));
-    cr_expect(strstr(out.bytes, "\nendpoints.NAME.split[].weight\tinteger\trequired\t"));
+    cr_expect(strstr(out.bytes, "\nendpoints.NAME.split[].weight\tnumber\trequired\t"));
     unsigned lines = 0;
     for (char *line = strtok(out.bytes, "\n"); line; line = strtok(NULL, "\n"), lines++) {
         unsigned tabs = 0;

@@ -202,6 +202,19 @@ static struct metrics *metrics;
 static struct cache *cache;
 static struct infer infer;
 
+/* What requests go by: the configuration as it is now, and fake versions. */
+static struct period *make_period(void)
+{
+    struct plan *plan = plan_new(&config);
+    cr_assert_not_null(plan);
+    for (int i = 0; i < 2; i++)
+        plan->versions[i] = (struct version *)&is_ready[i];
+    struct period *period = period_new(metrics, plan);
+    cr_assert_not_null(period);
+    plan_unref(plan);
+    return period;
+}
+
 static void open_infer(bool cached, bool with_default)
 {
     n_jobs = n_recalled = encoded = 0;
@@ -214,13 +227,14 @@ static void open_infer(bool cached, bool with_default)
                                   .signature = {.inputs = &spec, .n_inputs = 1}};
     version_config_ = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
     other_config = (struct config_version){.name = "w", .full_name = "m@w", .model = &model, .index = 1};
-    arms[0] = (struct config_arm){&version_config_, 1};
+    arms[0] = (struct config_arm){&version_config_, "m@v", 1};
     default_label = (struct config_default){"label", "-1"};
     endpoint = (struct config_endpoint){.name = "e",
                                         .slo_us = 50000,
                                         .arms = arms,
                                         .n_arms = 1,
                                         .weight_sum = 1,
+                                        .sticky = {.name = "", .salt = "e"},
                                         .signature = &model.signature,
                                         .defaults = &default_label,
                                         .n_defaults = with_default};
@@ -237,12 +251,7 @@ static void open_infer(bool cached, bool with_default)
     loop = loop_new();
     metrics = metrics_new();
     cache = cache_new(config.cache_bytes, metrics);
-    struct plan *plan = plan_new(&config);
-    cr_assert_not_null(plan);
-    for (int i = 0; i < 2; i++)
-        plan->versions[i] = (struct version *)&is_ready[i];
-    cr_assert_eq(infer_init(&infer, loop, period_new(metrics, plan), cache, 0, 1), GW_OK);
-    plan_unref(plan);
+    cr_assert_eq(infer_init(&infer, loop, make_period(), cache, 0, 1), GW_OK);
 }
 
 static void close_infer(void)
@@ -509,9 +518,10 @@ static void open_split(bool cached, enum when_unready when_unready)
 {
     open_infer(cached, false);
     arms[0].weight = 1000000;
-    arms[1] = (struct config_arm){&other_config, 1};
+    arms[1] = (struct config_arm){&other_config, "m@w", 1};
     endpoint.n_arms = 2;
     endpoint.weight_sum = 1000001;
+    infer_enter(&infer, make_period());
     endpoint.when_unready = when_unready;
     endpoint.slo_us = 5000000;
 }
@@ -579,6 +589,7 @@ Test(request, never_spills_to_weight_0_nor_away_from_a_version_asked_for)
     expect_job(0, 0, 1, true);
     arms[1].weight = 0;
     endpoint.weight_sum = 1000000;
+    infer_enter(&infer, make_period());
     ask(&b, "a");
     expect_job(1, 0, 1, true);
     send_home(0, GW_OK), send_home(1, GW_E_NO_REPLICA);
