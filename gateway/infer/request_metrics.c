@@ -86,6 +86,7 @@ void infer_metrics_free(struct infer_metrics *m)
     release(m, (void **)m->seconds, m->config->n_endpoints);
     release(m, (void **)m->requests, n_requests);
     release(m, (void **)m->rows, n_versions * OUTCOME_COUNT);
+    release(m, (void **)m->spilled, m->config->n_endpoints * n_versions);
     free(m->seconds);
     free(m->requests);
     free(m->rows);

@@ -19,6 +19,7 @@ struct source {
 };
 
 static bool members_measure(struct members *members, struct metrics *metrics);
+static void members_release(struct members *members);
 static bool members_answered(void *owner, uint32_t index, const struct resolve_answer *answer);
 static bool members_found(struct members *members, uint32_t index, const struct resolve_answer *answer,
                           uint32_t *left_out);
@@ -40,6 +41,7 @@ enum gw_status members_init(struct members *members, struct replica_home *home, 
 {
     const struct pool_version *version = home->version;
     members->home = home;
+    members->metrics = metrics;
     members->burial.fire = members_bury;
     members->lines_left = LOG_BURST;
     members->lines_us = loop_now_us();
@@ -74,10 +76,8 @@ void members_clear(struct members *members)
     loop_timer_cancel(members->home->loop, &members->burial);
     while (members->n)
         replica_free(members->all[--members->n]);
-    if (members->configured)
-        metric_set(members->configured, 0);
-    if (members->left_out)
-        metric_set(members->left_out, 0);
+    if (members->metrics)
+        members_release(members);
     free(members->sources);
 }
 
@@ -96,6 +96,14 @@ static bool members_measure(struct members *members, struct metrics *metrics)
     members->configured = metrics_series(metrics, METRIC_REPLICAS, METRIC_LABELS("version", name));
     members->left_out = metrics_series(metrics, METRIC_REPLICAS_LEFT_OUT, METRIC_LABELS("version", name));
     return all && members->configured && members->left_out;
+}
+
+static void members_release(struct members *members)
+{
+    metrics_release(members->metrics, members->configured);
+    metrics_release(members->metrics, members->left_out);
+    for (int outcome = 0; outcome < DISCOVERY_OUTCOME_COUNT; outcome++)
+        metrics_release(members->metrics, members->lookups[outcome]);
 }
 
 /* --- an answer ------------------------------------------------------------------------------------ */

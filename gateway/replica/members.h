@@ -26,6 +26,7 @@ struct source;
 
 struct members {
     struct replica_home *home;
+    struct metrics *metrics;
     struct replica *all[POOL_REPLICAS_MAX]; /* written under home->lock */
     uint32_t n, n_draining;
     uint64_t next_id;

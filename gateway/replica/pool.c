@@ -27,6 +27,7 @@ enum {
 
 struct pool {
     struct replica_home home;
+    struct metrics *metrics;
     struct members members;
     uint32_t turn; /* where the choice starts, so that ties rotate */
     uint32_t retry_tokens;
@@ -63,7 +64,8 @@ struct pool_attempt {
     const char *outputs[]; /* copies, which lie behind */
 };
 
-static bool pool_measure(struct pool *pool, struct metrics *metrics);
+static bool pool_measure(struct pool *pool);
+static void pool_release(struct pool *pool);
 static void pool_changed(struct replica_home *home, const struct replica *replica);
 static void pool_settle(struct pool *pool);
 static struct replica *pool_choose(struct pool *pool, const struct pool_attempt *attempt);
@@ -109,7 +111,8 @@ struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metri
     pool->owner = owner;
     pool->retry_tokens = version->limits.retry_percent ? RETRIES_SAVED * RETRY_COST : 0;
     pool->members.home = &pool->home;
-    if (pool_measure(pool, metrics) && members_init(&pool->members, &pool->home, metrics) == GW_OK)
+    pool->metrics = metrics;
+    if (pool_measure(pool) && members_init(&pool->members, &pool->home, metrics) == GW_OK)
         return pool;
     pool_free(pool);
     return NULL;
@@ -131,13 +134,15 @@ void pool_free(struct pool *pool)
             attempt_free(attempt); /* else its callback is still to come, and frees it */
     }
     members_clear(&pool->members);
+    pool_release(pool);
     pthread_mutex_destroy(&pool->home.lock);
     free(pool);
 }
 
 /* Every series that calls of this version will write. */
-static bool pool_measure(struct pool *pool, struct metrics *metrics)
+static bool pool_measure(struct pool *pool)
 {
+    struct metrics *metrics = pool->metrics;
     static const enum gw_status outcomes[] = {GW_OK,           GW_E_INVALID,   GW_E_OVERLOAD,
                                               GW_E_CANCELLED,  GW_E_MODEL,     GW_E_CONTRACT,
                                               GW_E_NO_REPLICA, GW_E_NO_MEMORY, GW_E_DEADLINE};
@@ -162,6 +167,17 @@ static bool pool_measure(struct pool *pool, struct metrics *metrics)
     pool->retries = metrics_series(metrics, METRIC_RETRIES, labels);
     pool->rpc_seconds = metrics_histogram(metrics, METRIC_RPC_SECONDS, labels);
     return all && pool->home.up && pool->retries && pool->rpc_seconds;
+}
+
+static void pool_release(struct pool *pool)
+{
+    void *const series[] = {pool->home.up, pool->retries, pool->rpc_seconds};
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++)
+        metrics_release(pool->metrics, series[i]);
+    for (int status = 0; status < GW_STATUS_COUNT; status++)
+        metrics_release(pool->metrics, pool->rpcs[status]);
+    for (int state = 0; state < REPLICA_STATE_COUNT; state++)
+        metrics_release(pool->metrics, pool->home.states[state]);
 }
 
 bool pool_any_ready(const struct pool *pool)
