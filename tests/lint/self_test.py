@@ -49,6 +49,29 @@ def run(*command):
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
+BASE = "deploy/kubernetes/base"
+DEPLOY = [  # a file, what stands there, what shall, and what is said of it
+    ("deploy/prometheus/alerts.yml", "xebec_retries_total", "xebec_retried_total", "no metric xebec_retried_total"),
+    ("deploy/prometheus/alerts.yml", "runbook:", "runbock:", "needs a summary and a runbook"),
+    ("tests/compose/alerts_test.yml", 'alertname="XebecRedisAway"', 'alertname="XebecRedisBack"', "XebecRedisAway is never made to fire"),
+    ("docker-compose.yml", "digits-forest:", "digits-trees:", "no service digits-forest in docker-compose.yml"),
+    ("docker-compose.yml", "stop_grace_period: 20s", "stop_grace_period: 5s", "must be longer than its drain"),
+    ("deploy/compose/swarm.yml", "endpoint_mode: dnsrr", "endpoint_mode: vip", "needs endpoint_mode: dnsrr"),
+    ("containers/sklearn/Dockerfile", "USER 10001", "USER 10002", "are not those of containers/sklearn/Dockerfile"),
+    (f"{BASE}/gateway.yaml", "selector: {matchLabels: {app.kubernetes.io/name: gateway}}",
+     "selector: {matchLabels: {app.kubernetes.io/name: gate}}", "does not select its own pods"),
+    (f"{BASE}/gateway.yaml", "port: admin}, periodSeconds: 2", "port: operators}, periodSeconds: 2", "a probe asks port operators"),
+    (f"{BASE}/gateway.yaml", "terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 15", "leaves no time to drain"),
+    (f"{BASE}/gateway.yaml", "targetPort: http", "targetPort: web", "Service gateway: no port web"),
+    (f"{BASE}/gateway.yaml", "kind: Deployment, name: gateway", "kind: Deployment, name: gate", "there is no such Deployment"),
+    (f"{BASE}/digits.yaml", "clusterIP: None", "type: ClusterIP", "is not headless"),
+    (f"{BASE}/redis.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "may do more than it must"),
+    (f"{BASE}/network.yaml", "podSelector: {matchLabels: {app.kubernetes.io/name: gateway}}",
+     "podSelector: {matchLabels: {app.kubernetes.io/name: gate}}", "NetworkPolicy gateway selects no pod"),
+    (f"{BASE}/xebec.yaml", "shards: 2", "shards: 3", "not as configs/compose.yaml"),
+    ("deploy/kubernetes/production/kustomization.yaml", "name: xebec/gateway,", "name: xebec/gate,", "from where xebec/gateway comes"),
+]
+
 
 class Planted(unittest.TestCase):
     def setUp(self):
@@ -110,6 +133,22 @@ class Planted(unittest.TestCase):
                 code, said = run("sh", LINT / "format.sh", file)
                 self.assertEqual(code, expected, said)
                 self.assertEqual(str(file) in said, bool(expected), said)
+
+    def test_deploy(self):
+        for folder in ("deploy", "configs", "containers/sklearn", "tests/compose"):
+            shutil.copytree(ROOT / folder, self.root / folder)
+        self.write("docker-compose.yml", (ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+        self.write("gateway/support/metrics.h", (ROOT / "gateway/support/metrics.h").read_text(encoding="utf-8"))
+        self.assertEqual(run(sys.executable, LINT / "deploy.py", self.root)[0], 0)
+        for path, old, new, expected in DEPLOY:
+            with self.subTest(expected=expected):
+                was = (self.root / path).read_text(encoding="utf-8")
+                self.assertIn(old, was)
+                self.write(path, was.replace(old, new, 1))
+                code, said = run(sys.executable, LINT / "deploy.py", self.root)
+                self.write(path, was)
+                self.assertEqual(code, 1, said)
+                self.assertIn(expected, said)
 
 
 if __name__ == "__main__":
