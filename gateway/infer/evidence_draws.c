@@ -1,5 +1,4 @@
-/* evidence_draws: eight bets on how much worse the candidate is, each against its nearest point in the null.
- */
+/* evidence_draws: eight bets on how much worse the candidate is, each against the null nearest to it. */
 #include "infer/evidence_draws.h"
 
 #include <math.h>

@@ -1,5 +1,4 @@
-/* evidence_rates: a mixture's likelihood over the largest of the null, as (cost of the mixture) + (distance
- * of the null). */
+/* evidence_rates: log e is the cost of a mixture, <= 0, plus the distance of the null, >= 0. */
 #include "infer/evidence_rates.h"
 
 #include <math.h>

@@ -1,5 +1,4 @@
-/* The kernel: against known values (scipy 1.10, exact sums), at the borders, and at counts where log Gamma is
- * useless. */
+/* The kernel: against evidence_reference.py, exact sums, borders, and counts where log Gamma is useless. */
 #include "infer/evidence.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,4 @@
-/* worst: which stay, what is kept of them, that copies outlive what was offered, and memory that runs out. */
+/* worst: which stay, what is kept of them, that copies outlive what was offered. */
 #include "infer/worst.h"
 
 #include <criterion/criterion.h>
