@@ -39,6 +39,7 @@ struct gateway {
     struct metrics *metrics;
     struct cache *cache;
     struct resolver *resolver;
+    struct redis_voice redis_voice;
     struct shard *shards;
     uint32_t n_shards;
     int access_log_fd;
@@ -130,6 +131,7 @@ static bool shard_open_redis(struct gateway *gateway, struct shard *shard)
                                             .loop = shard->loop,
                                             .resolver = gateway->resolver,
                                             .metrics = gateway->metrics,
+                                            .voice = &gateway->redis_voice,
                                             .shard = (uint32_t)(shard - gateway->shards)};
     shard->infer.redis = shard->redis = cache_redis_new(&setup);
     return shard->redis != NULL;
@@ -230,6 +232,7 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
         gw_err_set(err, GW_E_NO_MEMORY, "out of memory while starting");
         return NULL;
     }
+    redis_voice_init(&gateway->redis_voice);
     gateway->metrics = metrics;
     gateway->loop = loop;
     gateway->shards = shards;
@@ -508,6 +511,7 @@ static void gateway_free(struct gateway *gateway)
     }
     resolver_free(gateway->resolver);
     cache_free(gateway->cache);
+    redis_voice_clear(&gateway->redis_voice);
     free(gateway->shards);
     free(gateway);
 }

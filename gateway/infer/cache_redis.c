@@ -218,6 +218,7 @@ static struct redis *cache_connect(struct cache_redis *cache)
         .server = &cache->server,
         .use = "cache",
         .name = cache->name,
+        .voice = cache->setup.voice,
         .connect_timeout_us = config->connect_timeout_us,
         .command_timeout_us = config->command_timeout_us,
         .breaker = {TIMEOUTS_IN_A_ROW, PROBE_LEAST_US, PROBE_MOST_US},

@@ -37,6 +37,7 @@ struct cache_redis_setup {
     struct loop *loop;
     struct resolver *resolver;
     struct metrics *metrics;
+    struct redis_voice *voice;   /* of all shards; outlives them */
     uint32_t shard;
 };
 struct cache_redis *cache_redis_new(const struct cache_redis_setup *setup) GW_MUST_CHECK; /* NULL: out of memory */

@@ -73,8 +73,7 @@ struct redis {
     struct histogram *seconds;
     pthread_mutex_t lock; /* of what follows */
     struct redis_status status;
-    /* the loop's again */
-    char logged_why[sizeof((struct redis_status *)0)->why]; /* the cause that was logged last */
+    bool voiced_up; /* as its voice counts it; the voice's lock */
 };
 
 static void redis_connect(struct redis *redis);
@@ -91,6 +90,65 @@ static uint32_t draw(void)
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
         return UINT32_MAX / 2; /* no entropy yet: everybody waits the same, which is no harm */
     return random;
+}
+
+/* --- one voice -------------------------------------------------------------------------------------------
+ */
+
+void redis_voice_init(struct redis_voice *voice)
+{
+    *voice = (struct redis_voice){.clients = 0};
+    pthread_mutex_init(&voice->lock, NULL);
+}
+
+void redis_voice_clear(struct redis_voice *voice)
+{
+    pthread_mutex_destroy(&voice->lock);
+}
+
+static void voice_join(struct redis_voice *voice)
+{
+    pthread_mutex_lock(&voice->lock);
+    voice->clients++;
+    pthread_mutex_unlock(&voice->lock);
+}
+
+static void voice_leave(struct redis *redis)
+{
+    struct redis_voice *voice = redis->setup.voice;
+    pthread_mutex_lock(&voice->lock);
+    voice->clients--;
+    voice->up -= redis->voiced_up;
+    pthread_mutex_unlock(&voice->lock);
+}
+
+static void voice_down(struct redis *redis, const char *why)
+{
+    struct redis_voice *voice = redis->setup.voice;
+    pthread_mutex_lock(&voice->lock);
+    bool first = !voice->down_said;
+    voice->down_said = true;
+    voice->up -= redis->voiced_up;
+    redis->voiced_up = false;
+    pthread_mutex_unlock(&voice->lock);
+    if (first)
+        log_warn("redis_down", LOG_TEXT("use", redis->setup.use), LOG_TEXT("client", redis->setup.name),
+                 LOG_TEXT("why", why));
+}
+
+static void voice_up(struct redis *redis)
+{
+    struct redis_voice *voice = redis->setup.voice;
+    pthread_mutex_lock(&voice->lock);
+    voice->up += !redis->voiced_up;
+    redis->voiced_up = true;
+    bool all = voice->up == voice->clients;
+    if (all)
+        voice->down_said = false;
+    uint32_t clients = voice->clients;
+    pthread_mutex_unlock(&voice->lock);
+    if (all)
+        log_info("redis_up", LOG_TEXT("use", redis->setup.use), LOG_INT("clients", clients));
 }
 
 /* --- set-up ----------------------------------------------------------------------------------------------
@@ -138,6 +196,7 @@ struct redis *redis_new(const struct redis_setup *setup)
     redis->timer.fire = on_timer;
     redis->flush.run = on_flush;
     pthread_mutex_init(&redis->lock, NULL);
+    voice_join(setup->voice);
     breaker_init(&redis->breaker, &setup->breaker, now_us);
     redis->status = (struct redis_status){redis->breaker.state, now_us, "connecting"};
     redis->slots = calloc(slots, sizeof *redis->slots);
@@ -181,14 +240,8 @@ static void redis_publish(struct redis *redis, enum breaker_state before, const 
     pthread_mutex_unlock(&redis->lock);
 }
 
-static void log_down(struct redis *redis, const char *why)
-{
-    if (strcmp(why, redis->logged_why) == 0)
-        return; /* still the same: it was said */
-    snprintf(redis->logged_why, sizeof redis->logged_why, "%s", why);
-    log_warn("redis_down", LOG_TEXT("use", redis->setup.use), LOG_TEXT("client", redis->setup.name),
-             LOG_TEXT("why", why));
-}
+/* --- up and down -----------------------------------------------------------------------------------------
+ */
 
 static void redis_come_up(struct redis *redis)
 {
@@ -196,8 +249,7 @@ static void redis_come_up(struct redis *redis)
     enum breaker_state before = redis->breaker.state;
     breaker_close(&redis->breaker, now_us);
     redis->connecting = false;
-    redis->logged_why[0] = '\0';
-    log_info("redis_up", LOG_TEXT("use", redis->setup.use), LOG_TEXT("client", redis->setup.name));
+    voice_up(redis);
     redis_publish(redis, before, "");
 }
 
@@ -732,7 +784,7 @@ static void redis_fail(struct redis *redis, const char *format, ...)
     redis_disconnect(redis);
     metric_add(redis->opened, before == BREAKER_CLOSED);
     redis_set_timer(redis, breaker_open(&redis->breaker, loop_now_us(), draw()));
-    log_down(redis, why);
+    voice_down(redis, why);
     redis_publish(redis, before, why);
     redis_lose(redis);
 }
@@ -750,6 +802,7 @@ void redis_free(struct redis *redis)
     if (!redis)
         return;
     loop_timer_cancel(redis->setup.loop, &redis->timer);
+    voice_leave(redis);
     if (redis->states[redis->breaker.state])
         metric_sub(redis->states[redis->breaker.state], 1);
     redis->breaker.state = BREAKER_OPEN; /* takes no more */

@@ -11,7 +11,8 @@
  * A breaker (support/breaker.h) stands before it: closed while the connection is there and answers; open while it is
  * not, or when so many commands in a row were not answered (those under way together count as one), and then
  * redis_send() costs a branch; half open while a connection is being made: resolve, connect, AUTH, SELECT, CLIENT SETNAME,
- * PING. Each change of mind is one log line (redis_down with the cause, redis_up) and a metric.
+ * PING. Each change of mind is a metric, and, of all clients that share a voice, one log line (redis_down with the cause,
+ * redis_up).
  * A reply is parsed in bounded memory; one that is too large, or no RESP, or that nobody asked for, closes the connection.
  *   Source: RESP2, https://redis.io/docs/reference/protocol-spec/
  *
@@ -20,6 +21,7 @@
 #ifndef XEBEC_SUPPORT_REDIS_H
 #define XEBEC_SUPPORT_REDIS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,6 +41,18 @@ struct redis_server {
     uint32_t database;
 };
 
+/*
+ * With how many clients of one server, on as many loops, speak as one: redis_down is logged when the first of them is without
+ * it, redis_up when all have it, at the start too.
+ */
+struct redis_voice {
+    pthread_mutex_t lock;
+    uint32_t clients, up;
+    bool down_said;
+};
+void redis_voice_init(struct redis_voice *voice);
+void redis_voice_clear(struct redis_voice *voice); /* its clients are gone */
+
 struct redis_setup {
     struct loop *loop;
     struct resolver *resolver;         /* outlives the client; NULL where hosts are numeric */
@@ -46,6 +60,7 @@ struct redis_setup {
     const struct redis_server *server; /* borrowed for the client's life, as are the texts */
     const char *use;                   /* what for: a label of its metrics and log lines, "cache" */
     const char *name;                  /* for CLIENT SETNAME */
+    struct redis_voice *voice;         /* outlives the client; shared with others */
     uint64_t connect_timeout_us;       /* until the connection is ready, everything counted */
     uint64_t command_timeout_us;
     struct breaker_limits breaker;

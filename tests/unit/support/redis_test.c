@@ -14,6 +14,7 @@
 
 static char path[64], missing[] = "/nonexistent/redis.sock";
 static struct redis_server server;
+static struct redis_voice voice;
 static struct redis_setup redis_setup_;
 static struct resp_puppet *puppet;
 static struct loop *loop;
@@ -25,6 +26,7 @@ static void setup(void)
     log_open(-1, LOG_ERROR_LEVEL);
     snprintf(path, sizeof path, "/tmp/xebec-redis-test-%d.sock", (int)getpid());
     server = (struct redis_server){.unix_path = path};
+    redis_voice_init(&voice);
     loop = loop_new();
     metrics = metrics_new();
     puppet = resp_puppet_start(path);
@@ -34,6 +36,7 @@ static void setup(void)
         .server = &server,
         .use = "test",
         .name = "tester",
+        .voice = &voice,
         .connect_timeout_us = 300000,
         .command_timeout_us = 150000,
         .breaker = {.timeouts = 3, .wait_least_us = 10000, .wait_most_us = 40000},
@@ -47,6 +50,8 @@ static void teardown(void)
 {
     redis_free(redis);
     redis = NULL;
+    cr_expect_eq(voice.clients + voice.up, 0, "nobody is left behind");
+    redis_voice_clear(&voice);
     loop_free(loop);
     metrics_free(metrics);
     resp_puppet_stop(puppet);
