@@ -1,290 +1,64 @@
 /*
- * rpc: unary calls over gRPC core. With rpc_queue the home of gRPC: no other file of the gateway sees its
- * names.
- *
- *   loop thread                                    rpc_queue's thread, or the loop's itself
- *   rpc_call_start() -> grpc_call_start_batch ---> sockets
- *                                                  grpc_completion_queue_next: stamps the time,
- *   call_ended(): judge, done(), free  <---------- loop_post()
- *
- * That thread does no more than that, so everything else belongs to the loop's thread. What gRPC
- * completes is a struct completion, embedded in the call or channel that it is about: nothing is allocated on
- * the way back. A channel lives until its last call and its watch have come back, a client until its last
- * channel is gone; gRPC completes everything that was ever started, so nothing is lost.
- *
- * gRPC itself ends the process when it gets no memory; what grows with the size of a call (payload, reply)
- * is therefore allocated here, where it fails that call alone.
+ * rpc: the front of the transports, and what they share: payloads, and the meaning of gRPC's codes.
  */
 #include "replica/rpc.h"
 
-#include <grpc/byte_buffer.h>
-#include <grpc/grpc.h>
-#include <grpc/grpc_security.h>
-#include <grpc/support/log.h>
-#include <limits.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "replica/rpc_locks.h"
-#include "replica/rpc_queue.h"
-#include "support/log.h"
-
-enum {
-    KEEPALIVE_MS = 20000, /* a ping when calls hang that long: finds hosts that vanished without a word */
-    KEEPALIVE_TIMEOUT_MS = 5000, /* no answer to it: the connection is dead */
-    ASK_NAMES_AGAIN_US =
-        5000000,         /* gRPC asks again for a name it did not find after up to 2 minutes: too long */
-    MESSAGE_BYTES = 512, /* of a replica's words, we keep so much */
-};
-
-struct rpc_client {
-    struct loop *loop;
-    struct rpc_queue *queue;
-    uint32_t refs; /* the owner's, and one a channel */
-};
-
-struct rpc_channel {
-    struct rpc_client *client;
-    grpc_channel *grpc;
-    uint32_t refs;              /* the owner's, one a call, the watch's */
-    uint64_t usual_us;          /* what a call takes, smoothed; 0 until one came back */
-    bool closed;                /* the owner is gone */
-    struct rpc_call *in_flight; /* newest first */
-    struct completion watch;
-    void (*changed)(void *owner, enum rpc_state state);
-    void *owner;
-    enum rpc_state told;
-    struct loop_timer names_timer; /* set while RPC_DOWN */
-};
-
-/* One allocation, which the slice's last reference frees, wherever in gRPC that is. */
-struct rpc_payload {
-    grpc_slice slice; /* of bytes */
-    uint8_t bytes[];
-};
-
-struct rpc_call {
-    struct completion completion;
-    struct rpc_channel *channel;
-    struct rpc_call *next, **link; /* in channel->in_flight */
-    void (*done)(void *owner, const struct rpc_reply *reply);
-    void *owner;
-    uint64_t sent_us;
-    bool cancelled;
-    grpc_call *grpc; /* NULL: never sent */
-    grpc_byte_buffer *request, *reply;
-    grpc_metadata_array headers, trailers;
-    grpc_status_code code;
-    grpc_slice details;
-};
-
-static void grpc_says(gpr_log_func_args *line);
-static void client_release(struct rpc_client *client);
-static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options);
-static void channel_release(struct rpc_channel *channel);
-static void channel_watch_on(struct rpc_channel *channel, grpc_connectivity_state last);
-static void channel_changed(struct loop_task *task);
-static void channel_ask_names(struct loop_timer *timer);
-static void channel_ask_names_later(struct rpc_channel *channel);
-static void call_link(struct rpc_call *call, struct rpc_channel *channel);
-static void call_send(struct rpc_call *call, const char *method, uint64_t deadline_us);
-static void call_ended(struct loop_task *task);
-static void call_free(struct rpc_call *call);
-
-/* --- client -------------------------------------------------------------------------------------- */
+#include "replica/rpc_transport.h"
 
 struct rpc_client *rpc_client_new(struct loop *loop)
 {
-    struct rpc_client *client = calloc(1, sizeof *client);
-    if (!client)
-        return NULL;
-    rpc_locks_relax();
-    gpr_set_log_function(grpc_says);
-    grpc_init();
-    *client = (struct rpc_client){.loop = loop, .queue = rpc_queue_new(loop), .refs = 1};
-    if (client->queue)
-        return client;
-    client_release(client);
-    return NULL;
+    return rpc_core.client_new(loop);
 }
 
 void rpc_client_free(struct rpc_client *client)
 {
-    if (!client)
-        return;
-    rpc_queue_stop(client->queue);
-    client_release(client);
+    if (client)
+        client->transport->client_free(client);
 }
-
-/* gRPC's own lines would not be JSON; what matters of them comes back as a status too. Any thread. */
-static void grpc_says(gpr_log_func_args *line)
-{
-    log_debug("grpc", LOG_TEXT("says", line->message), LOG_TEXT("file", line->file),
-              LOG_INT("line", line->line));
-}
-
-static void client_release(struct rpc_client *client)
-{
-    if (--client->refs)
-        return;
-    rpc_queue_free(client->queue);
-    grpc_shutdown();
-    free(client);
-}
-
-/* --- channel ------------------------------------------------------------------------------------- */
 
 struct rpc_channel *rpc_channel_new(struct rpc_client *client, const char *address,
                                     const struct rpc_channel_options *options)
 {
-    struct rpc_channel *channel = calloc(1, sizeof *channel);
-    if (!channel)
-        return NULL;
-    channel->client = client;
-    channel->grpc = channel_open(address, options);
-    channel->refs = 1;
-    channel->watch.task.run = channel_changed;
-    channel->names_timer.fire = channel_ask_names;
-    client->refs++;
-    return channel;
+    return client->transport->channel_new(client, address, options);
 }
 
 void rpc_channel_free(struct rpc_channel *channel)
 {
-    if (!channel)
-        return;
-    channel->closed = true;
-    loop_timer_cancel(channel->client->loop, &channel->names_timer);
-    for (struct rpc_call *call = channel->in_flight; call; call = call->next)
-        rpc_call_cancel(call);
-    grpc_channel_destroy(channel->grpc);
-    channel_release(channel);
+    if (channel)
+        channel->transport->channel_free(channel);
 }
 
 void rpc_channel_watch(struct rpc_channel *channel, void (*changed)(void *owner, enum rpc_state state),
                        void *owner)
 {
-    channel->changed = changed;
-    channel->owner = owner;
-    channel->refs++;
-    if (grpc_channel_support_connectivity_watcher(channel->grpc))
-        channel_watch_on(channel, grpc_channel_check_connectivity_state(channel->grpc, 1));
-    else
-        loop_post(channel->client->loop,
-                  &channel->watch.task); /* gRPC could not read the address: down for good */
+    channel->transport->channel_watch(channel, changed, owner);
 }
 
-static grpc_arg arg_int(const char *key, size_t value)
+struct rpc_call *rpc_call_start(struct rpc_channel *channel, const struct rpc_payload *payload,
+                                const char *method, uint64_t deadline_us,
+                                void (*done)(void *owner, const struct rpc_reply *reply), void *owner)
 {
-    return (grpc_arg){.type = GRPC_ARG_INTEGER,
-                      .key = (char *)(uintptr_t)key,
-                      .value.integer = value < INT_MAX ? (int)value : INT_MAX};
+    return channel->transport->call_start(channel, payload, method, deadline_us, done, owner);
 }
 
-static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options)
+void rpc_call_cancel(struct rpc_call *call)
 {
-    grpc_arg args[] = {
-        arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->max_message_bytes),
-        arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, options->backoff_min_ms),
-        arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, options->backoff_max_ms),
-        arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
-                options->connect_timeout_ms), /* is that, whatever its name */
-        arg_int(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, options->backoff_max_ms),
-        arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
-        arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
-        arg_int(GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX),
-        arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1), /* two channels are two connections */
-        arg_int(GRPC_ARG_ENABLE_RETRIES, 0),            /* the pool decides */
-        arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
-        arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
-        arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0),
-        /* A small compressed reply could unfold to fill the memory: none is asked for, none is unfolded. */
-        arg_int(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1u << GRPC_COMPRESS_NONE),
-        arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
-        arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
-    };
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(
-        address, credentials, &(grpc_channel_args){.num_args = sizeof args / sizeof *args, .args = args});
-    grpc_channel_credentials_release(credentials);
-    return channel;
+    call->transport->call_cancel(call);
 }
 
-static void channel_release(struct rpc_channel *channel)
-{
-    if (--channel->refs)
-        return;
-    client_release(channel->client);
-    free(channel);
-}
-
-/* Asks gRPC to say when the state is no longer `last`. */
-static void channel_watch_on(struct rpc_channel *channel, grpc_connectivity_state last)
-{
-    rpc_queue_hand(&channel->watch);
-    grpc_channel_watch_connectivity_state(channel->grpc, last, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-                                          rpc_queue_grpc(channel->client->queue), &channel->watch);
-}
-
-static enum rpc_state state_of(grpc_connectivity_state state)
-{
-    switch (state) {
-    case GRPC_CHANNEL_IDLE:
-        return RPC_IDLE;
-    case GRPC_CHANNEL_CONNECTING:
-        return RPC_CONNECTING;
-    case GRPC_CHANNEL_READY:
-        return RPC_READY;
-    default:
-        return RPC_DOWN;
-    }
-}
-
-static void channel_changed(struct loop_task *task)
-{
-    struct rpc_channel *channel = container_of(task, struct rpc_channel, watch.task);
-    if (channel->closed) {
-        channel_release(channel);
-        return;
-    }
-    grpc_connectivity_state now = grpc_channel_check_connectivity_state(channel->grpc, 1);
-    enum rpc_state state = state_of(now);
-    if (grpc_channel_support_connectivity_watcher(channel->grpc))
-        channel_watch_on(channel, now);
-    else
-        channel_release(channel); /* the watch's: it ends here */
-    if (state != RPC_DOWN)
-        loop_timer_cancel(channel->client->loop, &channel->names_timer);
-    else if (!loop_timer_is_set(&channel->names_timer))
-        channel_ask_names_later(channel);
-    if (state == channel->told && state != RPC_READY)
-        return;
-    channel->told = state;
-    channel->changed(channel->owner, state);
-}
-
-/* Without memory for the timer gRPC's own, slower rhythm remains. */
-static void channel_ask_names_later(struct rpc_channel *channel)
-{
-    (void)!loop_timer_set(channel->client->loop, &channel->names_timer, loop_now_us() + ASK_NAMES_AGAIN_US);
-}
-
-static void channel_ask_names(struct loop_timer *timer)
-{
-    struct rpc_channel *channel = container_of(timer, struct rpc_channel, names_timer);
-    grpc_channel_reset_connect_backoff(channel->grpc);
-    channel_ask_names_later(channel);
-}
-
-/* --- call ---------------------------------------------------------------------------------------- */
+/* --- payloads --------------------------------------------------------------------------------------------
+ */
 
 struct rpc_payload *rpc_payload_new(size_t size, uint8_t **bytes)
 {
     struct rpc_payload *payload = malloc(sizeof *payload + size);
     if (!payload)
         return NULL;
-    payload->slice = grpc_slice_new_with_user_data(payload->bytes, size, free, payload);
+    atomic_init(&payload->refs, 1);
+    payload->size = size;
     *bytes = payload->bytes;
     return payload;
 }
@@ -292,203 +66,62 @@ struct rpc_payload *rpc_payload_new(size_t size, uint8_t **bytes)
 void rpc_payload_free(struct rpc_payload *payload)
 {
     if (payload)
-        grpc_slice_unref(payload->slice);
+        rpc_payload_unref(payload);
 }
 
-struct rpc_call *rpc_call_start(struct rpc_channel *channel, const struct rpc_payload *payload,
-                                const char *method, uint64_t deadline_us,
-                                void (*done)(void *owner, const struct rpc_reply *reply), void *owner)
+/* Counting is no change to a payload; it was made by malloc(), so it may be written. */
+static struct rpc_payload *counted(const struct rpc_payload *payload)
 {
-    struct rpc_call *call = calloc(1, sizeof *call);
-    if (!call)
-        return NULL;
-    grpc_slice slice = payload ? payload->slice : grpc_empty_slice();
-    call->request = grpc_raw_byte_buffer_create(&slice, 1);
-    call->details = grpc_empty_slice();
-    call->completion.task.run = call_ended;
-    call->done = done;
-    call->owner = owner;
-    call->sent_us = loop_now_us();
-    call_link(call, channel);
-    rpc_queue_expect(channel->client->queue, call->sent_us, channel->usual_us);
-    if (grpc_channel_check_connectivity_state(channel->grpc, 0) == GRPC_CHANNEL_READY)
-        call_send(call, method, deadline_us);
-    if (!call->grpc) {
-        call->completion.at_us = call->sent_us;
-        loop_post(channel->client->loop, &call->completion.task);
-    }
-    return call;
+    return (struct rpc_payload *)(uintptr_t)payload;
 }
 
-void rpc_call_cancel(struct rpc_call *call)
+void rpc_payload_ref(const struct rpc_payload *payload)
 {
-    call->cancelled = true;
-    if (call->grpc)
-        grpc_call_cancel(call->grpc, NULL);
+    atomic_fetch_add_explicit(&counted(payload)->refs, 1, memory_order_relaxed);
 }
 
-static void call_link(struct rpc_call *call, struct rpc_channel *channel)
+void rpc_payload_unref(const struct rpc_payload *payload)
 {
-    call->channel = channel;
-    channel->refs++;
-    call->next = channel->in_flight;
-    call->link = &channel->in_flight;
-    if (call->next)
-        call->next->link = &call->next;
-    channel->in_flight = call;
+    if (atomic_fetch_sub_explicit(&counted(payload)->refs, 1, memory_order_acq_rel) == 1)
+        free(counted(payload));
 }
 
-static void call_unlink(struct rpc_call *call)
-{
-    *call->link = call->next;
-    if (call->next)
-        call->next->link = call->link;
-}
-
-/* gRPC's monotonic clock is ours. */
-static gpr_timespec timespec_of(uint64_t at_us)
-{
-    return (gpr_timespec){.tv_sec = (int64_t)(at_us / 1000000),
-                          .tv_nsec = (int32_t)(at_us % 1000000) * 1000,
-                          .clock_type = GPR_CLOCK_MONOTONIC};
-}
-
-/* One batch of all six steps of a unary call: it completes once, when the status is there. */
-static void call_send(struct rpc_call *call, const char *method, uint64_t deadline_us)
-{
-    const grpc_op ops[] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA},
-        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = call->request},
-        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
-        {.op = GRPC_OP_RECV_INITIAL_METADATA,
-         .data.recv_initial_metadata.recv_initial_metadata = &call->headers},
-        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->reply},
-        {.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
-         .data.recv_status_on_client = {.trailing_metadata = &call->trailers,
-                                        .status = &call->code,
-                                        .status_details = &call->details}},
-    };
-    struct rpc_channel *channel = call->channel;
-    grpc_call *sent = grpc_channel_create_call(
-        channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, rpc_queue_grpc(channel->client->queue),
-        grpc_slice_from_static_string(method), NULL, timespec_of(deadline_us), NULL);
-    if (!sent)
-        return;
-    rpc_queue_hand(&call->completion);
-    if (grpc_call_start_batch(sent, ops, sizeof ops / sizeof *ops, &call->completion, NULL) == GRPC_CALL_OK)
-        call->grpc = sent;
-    else
-        grpc_call_unref(sent);
-}
-
-static bool says(const char *words, const char *what)
-{
-    return strstr(words, what) != NULL;
-}
-
-/*
- * What gRPC's code means to us. Some codes are said both by the replica and, about it, by gRPC on this side;
- * there only gRPC's own words tell which: a stream that was removed or reset has no answer, but another
- * replica may have one. A message over the limit, on either side, will be over it the next time too.
+/* --- codes -----------------------------------------------------------------------------------------------
  */
-static enum gw_status status_of(const struct rpc_call *call, const char *words)
+
+/* The codes that gRPC defines: https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
+enum {
+    GRPC_OK = 0,
+    GRPC_CANCELLED = 1,
+    GRPC_UNKNOWN = 2,
+    GRPC_INVALID_ARGUMENT = 3,
+    GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_RESOURCE_EXHAUSTED = 8,
+    GRPC_OUT_OF_RANGE = 11,
+    GRPC_UNIMPLEMENTED = 12,
+    GRPC_UNAVAILABLE = 14,
+};
+
+enum gw_status rpc_status_of(int code, const char *words)
 {
-    switch (call->code) {
-    case GRPC_STATUS_OK:
+    switch (code) {
+    case GRPC_OK:
         return GW_OK;
-    case GRPC_STATUS_CANCELLED:
-        return call->cancelled ? GW_E_CANCELLED : GW_E_NO_REPLICA;
-    case GRPC_STATUS_DEADLINE_EXCEEDED:
-        return GW_E_DEADLINE;
-    case GRPC_STATUS_UNAVAILABLE:
+    case GRPC_CANCELLED: /* not by us: another replica may have an answer */
+    case GRPC_UNAVAILABLE:
         return GW_E_NO_REPLICA;
-    case GRPC_STATUS_INVALID_ARGUMENT:
-    case GRPC_STATUS_OUT_OF_RANGE:
+    case GRPC_DEADLINE_EXCEEDED:
+        return GW_E_DEADLINE;
+    case GRPC_INVALID_ARGUMENT:
+    case GRPC_OUT_OF_RANGE:
         return GW_E_INVALID;
-    case GRPC_STATUS_RESOURCE_EXHAUSTED:
-        return says(words, "message larger than max") ? GW_E_CONTRACT : GW_E_OVERLOAD;
-    case GRPC_STATUS_UNIMPLEMENTED:
+    case GRPC_RESOURCE_EXHAUSTED: /* a message over a limit will be over it the next time too */
+        return strstr(words, "message larger than max") ? GW_E_CONTRACT : GW_E_OVERLOAD;
+    case GRPC_UNIMPLEMENTED:
         return GW_E_NOT_IMPLEMENTED;
-    case GRPC_STATUS_UNKNOWN:
-        return says(words, "Stream removed") ? GW_E_NO_REPLICA : GW_E_MODEL;
-    case GRPC_STATUS_INTERNAL:
-        return says(words, "RST_STREAM") ? GW_E_NO_REPLICA : GW_E_CONTRACT;
+    case GRPC_UNKNOWN:
+        return GW_E_MODEL;
     default:
         return GW_E_CONTRACT;
     }
-}
-
-/* One slice is handed out as it lies, several are gathered into *gathered. */
-static void reply_read(struct rpc_reply *reply, const grpc_byte_buffer *buffer, uint8_t **gathered)
-{
-    if (!buffer || buffer->data.raw.compression != GRPC_COMPRESS_NONE) {
-        reply->status = GW_E_CONTRACT;
-        reply->message = buffer ? "the reply is compressed" : "there is no message in the reply";
-        return;
-    }
-    const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
-    reply->size = slices->length;
-    if (slices->count == 1) {
-        reply->bytes = GRPC_SLICE_START_PTR(slices->slices[0]);
-        return;
-    }
-    uint8_t *at = *gathered = malloc(slices->length ? slices->length : 1);
-    if (!at) {
-        *reply = (struct rpc_reply){.status = GW_E_NO_MEMORY, .message = gw_status_words(GW_E_NO_MEMORY)};
-        return;
-    }
-    for (size_t i = 0; i < slices->count; i++) {
-        memcpy(at, GRPC_SLICE_START_PTR(slices->slices[i]), GRPC_SLICE_LENGTH(slices->slices[i]));
-        at += GRPC_SLICE_LENGTH(slices->slices[i]);
-    }
-    reply->bytes = *gathered;
-}
-
-/* An average that forgets: an eighth of it is the newest. */
-static void channel_learn(struct rpc_channel *channel, uint64_t took_us)
-{
-    channel->usual_us = channel->usual_us ? (7 * channel->usual_us + took_us) / 8 : took_us;
-}
-
-static void call_ended(struct loop_task *task)
-{
-    struct rpc_call *call = container_of(task, struct rpc_call, completion.task);
-    char words[MESSAGE_BYTES];
-    size_t length = GRPC_SLICE_LENGTH(call->details);
-    length = length < sizeof words ? length : sizeof words - 1;
-    memcpy(words, GRPC_SLICE_START_PTR(call->details), length);
-    words[length] = '\0';
-
-    struct rpc_reply reply = {.message = words};
-    uint8_t *gathered = NULL;
-    if (!call->grpc) {
-        reply.status = call->cancelled ? GW_E_CANCELLED : GW_E_NO_REPLICA;
-        reply.message = "not connected";
-        reply.unsent = true;
-    } else if ((reply.status = status_of(call, words)) == GW_OK) {
-        reply_read(&reply, call->reply, &gathered);
-    }
-    reply.sent_us = call->sent_us;
-    reply.done_us = call->completion.at_us;
-    call_unlink(call);
-    rpc_queue_ended(call->channel->client->queue);
-    if (reply.status == GW_OK)
-        channel_learn(call->channel, reply.done_us - reply.sent_us);
-    call->done(call->owner, &reply);
-    free(gathered);
-    call_free(call);
-}
-
-static void call_free(struct rpc_call *call)
-{
-    struct rpc_channel *channel = call->channel;
-    grpc_byte_buffer_destroy(call->request);
-    grpc_byte_buffer_destroy(call->reply);
-    grpc_metadata_array_destroy(&call->headers);
-    grpc_metadata_array_destroy(&call->trailers);
-    grpc_slice_unref(call->details);
-    if (call->grpc)
-        grpc_call_unref(call->grpc);
-    free(call);
-    channel_release(channel);
 }

@@ -1,5 +1,5 @@
 /*
- * rpc: one unary call to one address. Hides gRPC core: its threads, completion queues, deadlines and
+ * rpc: one unary call to one address. Hides the transport: its connections, threads, deadlines and
  * cancellation. Callbacks arrive on the loop of the rpc_client, never inside the function that caused
  * them. Nothing here knows models: payloads are bytes.
  */
@@ -13,7 +13,7 @@
 #include "support/err.h"
 #include "support/loop.h"
 
-struct rpc_client;  /* one a shard: a completion queue, and the thread that waits on it */
+struct rpc_client;  /* one a shard: what its channels share */
 struct rpc_channel; /* one address; connects by itself, reconnects with backoff */
 struct rpc_payload;
 struct rpc_call;

@@ -1,5 +1,5 @@
 /*
- * rpc_queue: the completion queue of an rpc client, and who waits on it. Internal to rpc.c.
+ * rpc_queue: the completion queue of a client over gRPC core, and who waits on it. Internal to rpc_core.c.
  *
  * gRPC core has no descriptor to poll: somebody must wait inside grpc_completion_queue_next().
  *

@@ -14,7 +14,7 @@ CONFIG_MAY = re.compile(r"config\w*\.h|support/.*|replica/tensor\.h")
 LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"event2/.*", {"support/loop.c", "support/redis.c", "edge/listener.c", "edge/conn.c"}),
     (r"http_parser\.h", {"edge/http1.c"}),
-    (r"grpc/.*", {"replica/rpc.c", "replica/rpc_queue.h", "replica/rpc_queue.c"}),
+    (r"grpc/.*", {"replica/rpc_core.c", "replica/rpc_queue.h", "replica/rpc_queue.c"}),
     (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
     (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"hiredis/.*", {"support/redis.c"}),
