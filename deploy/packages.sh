@@ -11,7 +11,8 @@ set -euo pipefail
 build=(
     # compilers, then the libraries of CMakeLists.txt
     cmake ninja-build gcc g++ pkg-config
-    libevent-dev libgrpc-dev libhiredis-dev libhttp-parser-dev libprotobuf-c-dev libsimdjson-dev libsodium-dev libyaml-dev
+    libevent-dev libgrpc-dev libhiredis-dev libhttp-parser-dev libnghttp2-dev libprotobuf-c-dev libsimdjson-dev libsodium-dev
+    libyaml-dev
     protobuf-c-compiler
 )
 run=(

@@ -23,6 +23,9 @@ struct config_address { /* what to listen on: "127.0.0.1:8080", "[::]:8080", "*:
     const char *unix_path; /* NULL for TCP */
 };
 
+/* transport: nghttp2; what carries the calls to replicas */
+enum config_transport { TRANSPORT_NGHTTP2, TRANSPORT_GRPC };
+
 struct config_limits {       /* of one gateway; the edge divides by shards where it must */
     uint32_t connections;    /* limits.connections: 16384; at once, over all shards */
     size_t header_bytes;     /* limits.header: 16KiB; request line and header fields */
@@ -139,6 +142,7 @@ struct config {
     const char *admin_token_file; /* admin_token_file: NULL: none; an absolute path */
     bool watch;               /* watch: false; whether a change of the file is applied by itself */
     uint32_t shards;          /* shards: the cores */
+    enum config_transport transport;
     enum log_level log_level; /* log.level: info */
     const char *access_log;   /* log.access: NULL: off; or an absolute path, or "stdout" */
     struct config_limits limits;

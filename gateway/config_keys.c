@@ -7,6 +7,7 @@
 #define SCOPE_ROOM 80 /* longer than any path of the table */
 
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
+static const char *const transport_words[] = {"nghttp2", "grpc", NULL};
 static const char *const policy_words[] = {"none", "fixed", "aimd", NULL};
 static const char *const unready_words[] = {"spill", "wait", "fail", NULL};
 static const char *const encoding_words[] = {"text", "base64", "json", NULL};
@@ -35,6 +36,8 @@ static const struct key keys[] = {
      .meaning = "apply this file by itself when it changes"},
     {"shards", KEY_SHARDS, "cores", BETWEEN("1", "256"), FIELD(struct config, shards),
      .meaning = "event-loop threads; cores: one for each core this process may use"},
+    {"transport", KEY_CHOICE, "nghttp2", .words = transport_words, FIELD(struct config, transport),
+     .meaning = "what carries gRPC to the replicas: nghttp2 inside the event loops, or grpc, gRPC core"},
 
     {.path = "log", .type = KEY_SECTION},
     {"log.level", KEY_CHOICE, "info", .words = level_words, FIELD(struct config, log_level),

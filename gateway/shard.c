@@ -55,10 +55,13 @@ struct gateway {
 
 /* --- set-up --------------------------------------------------------------------------------------------- */
 
-static bool shard_open(struct shard *shard)
+static bool shard_open(struct shard *shard, enum config_transport transport)
 {
+    static const enum rpc_kind kinds[] = {
+        [TRANSPORT_NGHTTP2] = RPC_NGHTTP2, [TRANSPORT_GRPC] = RPC_GRPC_CORE};
     shard->loop = loop_new();
-    shard->rpc = shard->loop ? rpc_client_new(shard->loop) : NULL;
+    if (shard->loop)
+        shard->rpc = rpc_client_new(shard->loop, kinds[transport], shard->gateway->resolver);
     return shard->rpc != NULL;
 }
 
@@ -180,7 +183,7 @@ static bool gateway_open(struct gateway *gateway, struct config *config, struct 
     if (!gateway->cache || !gateway->resolver)
         return false;
     for (uint32_t i = 0; i < gateway->n_shards; i++)
-        if (!shard_open(&gateway->shards[i]))
+        if (!shard_open(&gateway->shards[i], config->transport))
             return false;
     gateway->plan = gateway_make_plan(gateway, config);
     if (!gateway->plan)
@@ -306,6 +309,7 @@ static enum gw_status refuse_change(const struct config *now, const struct confi
         !addresses_same(&now->listen, &next->listen)    ? "listen"
         : !addresses_same(&now->admin, &next->admin)    ? "admin"
         : now->shards != next->shards                   ? "shards"
+        : now->transport != next->transport             ? "transport"
         : now->cache_bytes != next->cache_bytes         ? "cache.memory"
         : !config_redis_same(&now->redis, &next->redis) ? "cache.redis"
         : strcmp(now->access_log ? now->access_log : "", next->access_log ? next->access_log : "") != 0

@@ -8,9 +8,10 @@
 
 #include "replica/rpc_transport.h"
 
-struct rpc_client *rpc_client_new(struct loop *loop)
+struct rpc_client *rpc_client_new(struct loop *loop, enum rpc_kind kind, struct resolver *resolver)
 {
-    return rpc_core.client_new(loop);
+    const struct rpc_transport *transport = kind == RPC_GRPC_CORE ? &rpc_core : &rpc_h2;
+    return transport->client_new(loop, resolver);
 }
 
 void rpc_client_free(struct rpc_client *client)
@@ -59,6 +60,9 @@ struct rpc_payload *rpc_payload_new(size_t size, uint8_t **bytes)
         return NULL;
     atomic_init(&payload->refs, 1);
     payload->size = size;
+    payload->prefix[0] = 0;
+    for (int i = 1; i < RPC_PREFIX_BYTES; i++)
+        payload->prefix[i] = (uint8_t)(size >> 8 * (RPC_PREFIX_BYTES - 1 - i));
     *bytes = payload->bytes;
     return payload;
 }

@@ -13,14 +13,18 @@
 #include "support/err.h"
 #include "support/loop.h"
 
+struct resolver;
 struct rpc_client;  /* one a shard: what its channels share */
 struct rpc_channel; /* one address; connects by itself, reconnects with backoff */
 struct rpc_payload;
 struct rpc_call;
 
-struct rpc_client *rpc_client_new(struct loop *loop) GW_MUST_CHECK; /* NULL: out of memory or threads */
+enum rpc_kind { RPC_NGHTTP2, RPC_GRPC_CORE }; /* what carries the calls; all that follows is true of both */
+
+/* resolver: for channels to names; outlives the client. NULL: names may not be found. NULL: out of memory or threads. */
+struct rpc_client *rpc_client_new(struct loop *loop, enum rpc_kind kind, struct resolver *resolver) GW_MUST_CHECK;
 /*
- * Channels must be freed before, which cancels their calls; joins the thread. Callbacks still owed run on the
+ * Channels must be freed before, which cancels their calls. Callbacks still owed run on the
  * loop, in loop_free() at the latest, and the last one takes the memory with it: so the order of ending is
  * channels, client, loop.
  */
@@ -56,7 +60,7 @@ struct rpc_reply {
     const uint8_t *bytes;   /* the reply's payload; valid until the callback returns */
     size_t size;
     bool unsent;            /* it never left: there was no connection */
-    uint64_t sent_us, done_us; /* CLOCK_MONOTONIC: handed to the transport; taken from it by its thread */
+    uint64_t sent_us, done_us; /* CLOCK_MONOTONIC: handed to the transport; its end was seen */
 };
 
 /* What a call sends: written once, in place, and shared by calls that try it again. */

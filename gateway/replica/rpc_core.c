@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replica/rpc_attend.h"
 #include "replica/rpc_locks.h"
 #include "replica/rpc_queue.h"
 #include "replica/rpc_transport.h"
@@ -90,8 +91,10 @@ static void call_free(struct core_call *call);
 
 /* --- client -------------------------------------------------------------------------------------- */
 
-static struct rpc_client *core_client_new(struct loop *loop)
+/* gRPC resolves names itself. */
+static struct rpc_client *core_client_new(struct loop *loop, struct resolver *resolver)
 {
+    (void)resolver;
     struct core_client *client = calloc(1, sizeof *client);
     if (!client)
         return NULL;
@@ -430,12 +433,6 @@ static void reply_read(struct rpc_reply *reply, const grpc_byte_buffer *buffer, 
     reply->bytes = *gathered;
 }
 
-/* An average that forgets: an eighth of it is the newest. */
-static void channel_learn(struct core_channel *channel, uint64_t took_us)
-{
-    channel->usual_us = channel->usual_us ? (7 * channel->usual_us + took_us) / 8 : took_us;
-}
-
 static void call_ended(struct loop_task *task)
 {
     struct core_call *call = container_of(task, struct core_call, completion.task);
@@ -459,7 +456,7 @@ static void call_ended(struct loop_task *task)
     call_unlink(call);
     rpc_queue_ended(call->channel->client->queue);
     if (reply.status == GW_OK)
-        channel_learn(call->channel, reply.done_us - reply.sent_us);
+        call->channel->usual_us = rpc_attend_learn(call->channel->usual_us, reply.done_us - reply.sent_us);
     call->done(call->owner, &reply);
     free(gathered);
     call_free(call);

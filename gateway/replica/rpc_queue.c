@@ -5,10 +5,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
-/* Replies slower than this are waited for asleep: two wake-ups are small beside them. */
-enum { ATTEND_MAX_US = 150 };
-/* A quick reply is overdue after twice the usual time, and this. */
-enum { OVERDUE_US = 30 };
+#include "replica/rpc_attend.h"
+
 /* How long the thread rests on when nothing is expected. */
 enum { REST_US = 20000 };
 
@@ -17,8 +15,7 @@ struct rpc_queue {
     grpc_completion_queue *grpc;
     struct loop_poller poller;
     struct loop_timer rest;   /* set while nothing is expected and the thread rests */
-    uint32_t expected;        /* calls that are out */
-    uint64_t attend_until_us; /* when the last of the quick ones is overdue */
+    struct rpc_attend attend; /* when to look */
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
@@ -109,7 +106,7 @@ static void queue_attend(struct rpc_queue *queue, bool attended)
 static void queue_rested(struct loop_timer *timer)
 {
     struct rpc_queue *queue = container_of(timer, struct rpc_queue, rest);
-    if (!queue->expected)
+    if (!queue->attend.expected)
         queue_attend(queue, false);
 }
 
@@ -126,9 +123,9 @@ static bool queue_idle(struct rpc_queue *queue)
 static bool queue_look(struct loop_poller *poller)
 {
     struct rpc_queue *queue = container_of(poller, struct rpc_queue, poller);
-    if (!queue->expected)
+    if (!queue->attend.expected)
         return queue_idle(queue);
-    if (loop_now_us() >= queue->attend_until_us) {
+    if (!rpc_attend_pays(&queue->attend, loop_now_us())) {
         queue_attend(queue, false);
         return false;
     }
@@ -148,17 +145,12 @@ static bool queue_look(struct loop_poller *poller)
 
 void rpc_queue_expect(struct rpc_queue *queue, uint64_t now_us, uint64_t usual_us)
 {
-    queue->expected++;
-    if (!usual_us || usual_us > ATTEND_MAX_US)
-        return;
-    uint64_t overdue_us = now_us + 2 * usual_us + OVERDUE_US;
-    if (overdue_us > queue->attend_until_us)
-        queue->attend_until_us = overdue_us;
+    rpc_attend_expect(&queue->attend, now_us, usual_us);
 }
 
 void rpc_queue_ended(struct rpc_queue *queue)
 {
-    queue->expected--;
+    rpc_attend_ended(&queue->attend);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@
 #include "replica/rpc.h"
 
 struct rpc_transport {
-    struct rpc_client *(*client_new)(struct loop *loop);
+    struct rpc_client *(*client_new)(struct loop *loop, struct resolver *resolver);
     void (*client_free)(struct rpc_client *client); /* not NULL */
     struct rpc_channel *(*channel_new)(struct rpc_client *client, const char *address,
                                        const struct rpc_channel_options *options);
@@ -29,16 +29,24 @@ struct rpc_client { const struct rpc_transport *transport; };
 struct rpc_channel { const struct rpc_transport *transport; };
 struct rpc_call { const struct rpc_transport *transport; };
 
-extern const struct rpc_transport rpc_core; /* gRPC core */
+extern const struct rpc_transport rpc_core; /* gRPC core, with threads of its own */
+extern const struct rpc_transport rpc_h2;   /* nghttp2, inside the loop */
 
 enum { RPC_WORDS_BYTES = 512 }; /* of a replica's words, we keep so much */
 
-/* One allocation; its last reference frees it, whichever thread drops it. */
+/*
+ * One allocation; its last reference frees it, whichever thread drops it. The bytes follow gRPC's prefix of a message
+ * without a gap, so that a transport that frames for itself sends both in one piece.
+ */
+enum { RPC_PREFIX_BYTES = 5 }; /* not compressed: 0; then the size, in network order */
 struct rpc_payload {
-    _Atomic uint32_t refs;
     size_t size; /* of bytes */
+    _Atomic uint32_t refs;
+    uint8_t before_prefix[7]; /* so that bytes are aligned for tensors */
+    uint8_t prefix[RPC_PREFIX_BYTES];
     uint8_t bytes[];
 };
+_Static_assert(offsetof(struct rpc_payload, bytes) % 8 == 0, "bytes are aligned as malloc's");
 void rpc_payload_ref(const struct rpc_payload *payload);
 void rpc_payload_unref(const struct rpc_payload *payload);
 

@@ -16,6 +16,7 @@
 #include "replica/pool.h"
 #include "replica/rpc.h"
 #include "support/log.h"
+#include "transport.h"
 #include "turn.h"
 
 enum { RUN_US = 2000000, LEAST_ROUNDS = 20, CALLS = 8, PUPPETS = 3, TURN_MS = 3 };
@@ -64,7 +65,7 @@ static void race_rpc(struct puppet *puppet, struct tally *tally)
         .connect_timeout_ms = 1000, .backoff_min_ms = 100, .backoff_max_ms = 100, .max_message_bytes = 4096};
     enum rpc_state state = RPC_IDLE;
     struct loop *loop = loop_new();
-    struct rpc_client *client = rpc_client_new(loop);
+    struct rpc_client *client = rpc_client_new(loop, transport_of_test(), NULL);
     struct rpc_channel *channel = rpc_channel_new(client, puppet_address(puppet), &options);
     check(loop && client && channel, "no memory");
     rpc_channel_watch(channel, on_state, &state);
@@ -211,7 +212,7 @@ static void race_pool(struct puppet *const *puppets, struct tally *tally)
                                                     .max_message_bytes = 4096}};
     struct metrics *metrics = metrics_new();
     struct loop *loop = loop_new();
-    struct rpc_client *client = rpc_client_new(loop);
+    struct rpc_client *client = rpc_client_new(loop, transport_of_test(), NULL);
     struct pool *pool = pool_new(loop, client, metrics, &version, on_ready, NULL);
     check(pool, "no memory");
     struct onlooker onlooker = {.pool = pool};

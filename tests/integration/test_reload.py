@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from xebec_testing.gateway import one_model
+from xebec_testing.gateway import TRANSPORT, one_model
 from xebec_testing.http_client import ask_once, encode_request
 from xebec_testing.patience import wait_until
 
@@ -78,6 +78,7 @@ def test_a_bad_file_changes_nothing_and_the_answer_says_what_is_wrong(puppet, ga
 
 
 @pytest.mark.parametrize("key, value", [("listen", "127.0.0.1:1"), ("admin", "unix:/tmp/x"), ("shards", 3),
+                                        ("transport", {"nghttp2": "grpc", "grpc": "nghttp2"}[TRANSPORT]),
                                         ("cache", {"memory": "1MiB"}), ("log", {"access": "/dev/null"})])
 def test_what_only_a_restart_can_change_is_refused_by_name(key, value, puppet, gateway_for):
     gateway = gateway_for(puppet)

@@ -15,7 +15,7 @@ import time
 
 import pytest
 from xebec_testing import REPOSITORY
-from xebec_testing.gateway import BINARY
+from xebec_testing.gateway import BINARY, TRANSPORT
 from xebec_testing.patience import wait_until
 from xebec_testing.soak import DEFAULT, ROWS_MOST, soak
 
@@ -94,7 +94,7 @@ def replicas(tmp_path):
 
 def configuration(replicas):
     return {
-        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "shards": 2, "cache": {"memory": "4MiB"},
+        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "shards": 2, "cache": {"memory": "4MiB"}, "transport": TRANSPORT,
         "models": {"echo": {"input": {"x": {"datatype": "FP32", "shape": [-1, 4]}},
                             "versions": {"1": {"replicas": [replica.address for replica in replicas]}},
                             "health": {"interval": "200ms", "timeout": "200ms"}, "retry": {"budget": "100%"}}},

@@ -12,7 +12,9 @@ import sys
 LAYERS = ["support", "replica", "infer", "edge", "top"]  # a layer includes itself and what stands before it
 CONFIG_MAY = re.compile(r"config\w*\.h|support/.*|replica/tensor\.h")
 LIBRARY_HOMES = [  # an include, and the only files that may have it
-    (r"event2/.*", {"support/loop.c", "support/redis.c", "edge/listener.c", "edge/conn.c"}),
+    (r"event2/.*", {"support/loop.c", "support/redis.c", "edge/listener.c", "edge/conn.c", "replica/rpc_dial.h",
+                    "replica/rpc_dial.c", "replica/rpc_h2_link.c"}),
+    (r"nghttp2/.*", {"replica/rpc_h2_session.c"}),
     (r"http_parser\.h", {"edge/http1.c"}),
     (r"grpc/.*", {"replica/rpc_core.c", "replica/rpc_queue.h", "replica/rpc_queue.c"}),
     (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),

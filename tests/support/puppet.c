@@ -360,7 +360,9 @@ struct puppet *puppet_start(const char *address, const struct puppet_script *scr
     puppet->script = *script;
     pthread_mutex_init(&puppet->lock, NULL);
     puppet->queue = grpc_completion_queue_create_for_next(NULL);
-    puppet->server = grpc_server_create(NULL, NULL);
+    grpc_arg unbounded = {
+        .type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = -1};
+    puppet->server = grpc_server_create(&(grpc_channel_args){1, &unbounded}, NULL);
     grpc_server_register_completion_queue(puppet->server, puppet->queue, NULL);
     grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(puppet->server, address, credentials);

@@ -19,6 +19,7 @@
 
 #include "config.h"
 #include "shard.h"
+#include "transport.h"
 
 enum { REPLICAS = 3, ADDRESS_BYTES = 64, READY_WITHIN_MS = 10000, SETTLED_WITHIN_MS = 5000 };
 
@@ -140,6 +141,7 @@ void served_redis_stop(struct served_replicas *replicas)
 static const char configuration[] =
     "listen: 127.0.0.1:0\n"
     "shards: 1\n"
+    "transport: %4$s\n"
     "log: {level: error}\n"
     "cache: {%3$s}\n"
     "models:\n"
@@ -175,7 +177,8 @@ static struct config *read_configuration(const struct served_replicas *replicas,
         snprintf(cache, sizeof cache,
                  "memory: 0, redis: {url: 'unix:%s/redis', timeout: {connect: 5s, command: 1s}}",
                  replicas->folder);
-    int length = snprintf(text, sizeof text, configuration, replicas->folder, more, cache);
+    int length = snprintf(text, sizeof text, configuration, replicas->folder, more, cache,
+                          transport_name(transport_of_test()));
     struct config *config = config_parse("served.yaml", text, (size_t)length, &problems);
     for (uint32_t i = 0; i < problems.count; i++)
         fprintf(stderr, "served.yaml:%u: %s\n", problems.list[i].line, problems.list[i].what);

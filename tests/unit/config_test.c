@@ -62,6 +62,7 @@ static const char full[] =
     "admin: unix:/run/xebec/admin.sock\n"
     "shards: 3\n"
     "log: {level: warn, access: /var/log/xebec.log}\n"
+    "transport: grpc\n"
     "limits: {connections: 7, header: 2KiB, body: 3MiB, held: 4GiB, rows: 5}\n"
     "timeouts: {header: 1ms, body: 2s, idle: 3m, write: 4h, drain: 0}\n"
     "cache: {memory: 6B}\n"
@@ -105,6 +106,7 @@ Test(config, reads_every_key_of_the_gateway)
     cr_expect_null(config->admin.port);
     cr_expect_str_eq(config->admin.unix_path, "/run/xebec/admin.sock");
     cr_expect_eq(config->shards, 3);
+    cr_expect_eq(config->transport, TRANSPORT_GRPC);
     cr_expect_eq(config->log_level, LOG_WARN_LEVEL);
     cr_expect_str_eq(config->access_log, "/var/log/xebec.log");
     cr_expect_eq(config->limits.connections, 7);
@@ -175,7 +177,7 @@ Test(config, reads_versions_and_replicas)
     cr_expect_str_eq(a->name, "a");
     cr_expect_str_eq(a->full_name, "text.v-2_x@a");
     cr_expect_eq(a->model, config->models[0]);
-    cr_expect_eq(a->line, 16);
+    cr_expect_eq(a->line, 17);
     cr_assert_eq(a->n_replicas, 3);
     cr_expect_str_eq(a->replicas[0], "[::1]:9000");
     cr_expect_str_eq(a->replicas[1], "unix:/tmp/a.sock");
@@ -235,6 +237,7 @@ Test(config, has_a_default_for_every_key_that_may_be_left_out)
     cr_expect_str_eq(config->listen.port, "8080");
     cr_expect_str_eq(config->admin.text, "127.0.0.1:8081");
     cr_expect_eq(config->shards, (uint32_t)CPU_COUNT(&cores));
+    cr_expect_eq(config->transport, TRANSPORT_NGHTTP2);
     cr_expect_eq(config->log_level, LOG_INFO_LEVEL);
     cr_expect_null(config->access_log);
     cr_expect_eq(config->limits.connections, 16384);
@@ -543,7 +546,8 @@ static void expect_all(const struct wrong *cases, size_t count)
 #define EXPECT_ALL(cases) expect_all(cases, sizeof(cases) / sizeof((cases)[0]))
 
 #define KEYS_AT_TOP                                                                                          \
-    "; the keys here are: listen, admin, admin_token_file, watch, shards, log, limits, timeouts, cache, "    \
+    "; the keys here are: listen, admin, admin_token_file, watch, shards, transport, log, limits, "          \
+    "timeouts, cache, "                                                                                      \
     "models, endpoints\n"
 #define KEYS_OF_A_LIVE "; the keys here are: slo, default, when_unready, model, split, sticky, arm_header\n"
 

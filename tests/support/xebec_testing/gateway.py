@@ -12,6 +12,7 @@ from .patience import PATIENCE, wait_until
 from .prometheus import Metrics
 
 BINARY = os.environ.get("XEBEC_BINARY", str(REPOSITORY / "build/release/xebec"))
+TRANSPORT = os.environ.get("XEBEC_TRANSPORT", "nghttp2")  # CTest runs what touches replicas over each
 SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|SUMMARY: \w+Sanitizer")
 
 
@@ -23,7 +24,7 @@ def one_model(replicas, slo="30s", inputs=None, outputs=None, endpoint=None, mod
     """
     matrix = {"datatype": "FP32", "shape": [-1, -1]}
     return {
-        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "shards": 2, "cache": False,
+        "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "shards": 2, "cache": False, "transport": TRANSPORT,
         "models": {"m": {"input": inputs or {"x": matrix}, "output": outputs or {"y": matrix},
                          "versions": {"v1": {"replicas": list(replicas)}},
                          "health": {"interval": "100ms", "timeout": "1s"}, **(model or {})}},

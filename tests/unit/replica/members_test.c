@@ -9,6 +9,7 @@
 #include "names.h"
 #include "puppet.h"
 #include "support/log.h"
+#include "transport.h"
 #include "turn.h"
 
 #define SOON_MS  5000
@@ -52,7 +53,7 @@ static void open_puppets(const struct puppet_script *script)
 /* A pool of what these addresses lead to. */
 static void open_pool(const char *first, const char *second, uint64_t interval_us)
 {
-    scene.client = rpc_client_new(scene.loop);
+    scene.client = rpc_client_new(scene.loop, transport_of_test(), NULL);
     scene.metrics = metrics_new();
     scene.resolver = resolver_new_with(names_look_up, 1000000);
     scene.addresses[0] = first;

@@ -9,6 +9,7 @@
 
 #include "puppet.h"
 #include "support/log.h"
+#include "transport.h"
 #include "turn.h"
 
 #define SOON_MS  5000
@@ -101,7 +102,7 @@ static void scene_open(struct scene *scene, uint32_t n, const struct pool_limits
 {
     log_open(STDERR_FILENO, LOG_ERROR_LEVEL);
     scene->loop = loop_new();
-    scene->client = rpc_client_new(scene->loop);
+    scene->client = rpc_client_new(scene->loop, transport_of_test(), NULL);
     scene->metrics = metrics_new();
     scene->specs[0] = (struct tensor_spec){.name = "x", .datatype = DT_FP32, .dims = 2, .shape = {-1, 2}};
     scene->specs[1] = (struct tensor_spec){.name = "y", .datatype = DT_FP32, .dims = 2, .shape = {-1, 2}};

@@ -9,6 +9,7 @@
 
 #include "puppet.h"
 #include "replica/worker_codec.h"
+#include "transport.h"
 #include "turn.h"
 
 #define PREDICT  "/xebec.worker.v1.Worker/Predict"
@@ -54,14 +55,16 @@ static void on_done(void *owner, const struct rpc_reply *reply)
     answer->took_us = reply->done_us - reply->sent_us;
 }
 
+static size_t message_max = 1 << 18;
+
 static void scene_open(struct scene *scene, const char *address)
 {
     const struct rpc_channel_options options = {.connect_timeout_ms = 1000,
                                                 .backoff_min_ms = 100,
                                                 .backoff_max_ms = 200,
-                                                .max_message_bytes = 1 << 18};
+                                                .max_message_bytes = message_max};
     *scene = (struct scene){.loop = loop_new()};
-    scene->client = rpc_client_new(scene->loop);
+    scene->client = rpc_client_new(scene->loop, transport_of_test(), NULL);
     scene->channel = rpc_channel_new(scene->client, address, &options);
     rpc_channel_watch(scene->channel, on_change, scene);
 }
@@ -188,6 +191,26 @@ Test(rpc, a_reply_of_one_slice_and_one_of_many_are_the_same_bytes)
         cr_assert(turn_until(scene.loop, is_done, &answer, SOON_MS));
         expect_echo(&answer, rows[i]);
         free(answer.bytes);
+    }
+    scene_close(&scene);
+    puppet_stop(puppet);
+}
+
+/* As large as the gateway allows, several at once, both ways. */
+Test(rpc, sixty_four_mebibytes_come_through)
+{
+    enum { ROWS = 8000000, CALLS = 2 };
+    struct scene scene;
+    struct answer answers[CALLS] = {0};
+    struct puppet *puppet = puppet_start("127.0.0.1:0", &(struct puppet_script){0});
+    message_max = 64 << 20;
+    connect_to(&scene, puppet);
+    for (int i = 0; i < CALLS; i++)
+        send_predict(&scene, ROWS, &answers[i], loop_now_us() + 12 * (uint64_t)LATER_US);
+    for (int i = 0; i < CALLS; i++) {
+        cr_assert(turn_until(scene.loop, is_done, &answers[i], 12 * SOON_MS));
+        expect_echo(&answers[i], ROWS);
+        free(answers[i].bytes);
     }
     scene_close(&scene);
     puppet_stop(puppet);
