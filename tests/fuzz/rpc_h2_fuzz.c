@@ -1,0 +1,114 @@
+/*
+ * What a hostile replica may say on an HTTP/2 connection. The first byte says how many calls are out and
+ * whether the peer has greeted; the rest are its bytes. Cut anywhere they mean the same, every call ends
+ * exactly once, and a reply that is handed out is within its limit.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replica/rpc_h2_session.h"
+#include "support/buf.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { CALLS_MAX = 3, MESSAGE_MAX = 1000 };
+
+struct call {
+    struct h2_stream stream;
+    unsigned ended;
+};
+
+static void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void on_ended(struct h2_stream *stream)
+{
+    ((struct call *)stream)->ended++;
+}
+
+/* All that it has to say is taken, and forgotten. */
+static bool drain(struct h2_session *session, struct h2_outbox *outbox)
+{
+    bool alive = true;
+    do {
+        struct iovec *pieces;
+        alive = h2_session_fill(session, outbox);
+        if (!h2_outbox_pieces(outbox, &pieces))
+            break;
+        h2_outbox_clear(outbox);
+    } while (alive);
+    return alive;
+}
+
+static void call_judge(struct buf *outcome, struct call *call)
+{
+    struct rpc_reply reply;
+    require(call->ended == 1);
+    h2_reply_judge(&call->stream.reply, &reply);
+    require(reply.size <= MESSAGE_MAX && strlen(reply.message) < RPC_WORDS_BYTES);
+    require(reply.size == 0 || reply.bytes);
+    buf_printf(outcome, "%d %s %zu\n", reply.status, reply.message, reply.size);
+    if (reply.size)
+        buf_append(outcome, reply.bytes, reply.size);
+    h2_reply_clear(&call->stream.reply);
+}
+
+/* piece: so many bytes at a time. */
+static void play(struct buf *outcome, unsigned n_calls, bool greeted, const uint8_t *data, size_t size,
+                 size_t piece, bool drained)
+{
+    static const uint8_t settings[] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
+    static struct h2_outbox outbox;
+    struct call calls[CALLS_MAX] = {0};
+    uint8_t *bytes;
+    struct rpc_payload *payload = rpc_payload_new(2000, &bytes);
+    struct h2_session *session = h2_session_new(H2_CALLS_MAX, on_ended);
+    require(session && payload);
+    memset(bytes, 'x', 2000);
+    bool alive = !greeted || h2_session_feed(session, settings, sizeof settings);
+    for (unsigned i = 0; i < n_calls; i++) {
+        const struct h2_request request = {.method = "/x/y",
+                                           .authority = "localhost",
+                                           .payload = i ? payload : NULL,
+                                           .timeout_us = 1000,
+                                           .max_bytes = MESSAGE_MAX};
+        require(h2_session_start(session, &calls[i].stream, &request));
+    }
+    rpc_payload_free(payload);
+    alive = alive && drain(session, &outbox);
+    for (size_t at = 0; alive && at < size; at += piece) {
+        alive = h2_session_feed(session, data + at, size - at < piece ? size - at : piece);
+        if (drained)
+            alive = alive && drain(session, &outbox);
+    }
+    if (alive)
+        (void)!drain(session, &outbox);
+    h2_session_end(session, GW_E_NO_REPLICA, "the end");
+    for (unsigned i = 0; i < n_calls; i++)
+        call_judge(outcome, &calls[i]);
+    h2_session_free(session);
+    h2_outbox_clear(&outbox);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return 0;
+    unsigned n_calls = 1 + data[0] % CALLS_MAX;
+    bool greeted = data[0] & 0x80;
+    struct buf whole = {0}, cut = {0}, drained = {0};
+    play(&whole, n_calls, greeted, data + 1, size - 1, size, false);
+    play(&cut, n_calls, greeted, data + 1, size - 1, 1 + data[0] % 7, false);
+    play(&drained, n_calls, greeted, data + 1, size - 1, 1 + data[0] % 31, true);
+    require(whole.length == cut.length && memcmp(whole.bytes, cut.bytes, whole.length) == 0);
+    buf_clear(&whole);
+    buf_clear(&cut);
+    buf_clear(&drained);
+    return 0;
+}
