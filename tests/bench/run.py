@@ -84,7 +84,8 @@ class Processes:
 
 
 class Gateway:
-    def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384, store="memory: 64MiB"):
+    def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384, store="memory: 64MiB",
+                 transport="nghttp2"):
         self.processes, self.url = bench.processes, None
         port, admin = free_port(), free_port()
         config = bench.folder / f"{name}.yaml"
@@ -92,6 +93,7 @@ class Gateway:
 listen: 127.0.0.1:{port}
 admin: 127.0.0.1:{admin}
 shards: 1
+transport: {transport}
 log: {{level: warn}}
 limits: {{connections: {connections}}}
 timeouts: {{idle: 10m}}
@@ -265,6 +267,23 @@ def case_latency(bench):
     ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 1)[1], call_directly)
     gateway.stop()
     return [row("one connection, no-op replica", "direct gRPC core call", "p50 us", ours, theirs, 2.0, at_most=True)]
+
+
+def case_transport(bench):
+    """The two transports to replicas: requests a second, and p50 at one connection."""
+    rows, replicas = [], {floats: bench.noop(floats) for floats in (4, 784)}
+    for floats, connections in ((4, 1), (4, 32), (4, 128), (784, 128)):
+        script = bench.script(f"transport-{floats}", lua_body(floats_body(floats)))
+        inside, core = (Gateway(bench, f"{kind}-{floats}-{connections}", floats, replicas[floats], "policy: aimd",
+                                cache=False, transport=kind) for kind in ("nghttp2", "grpc"))
+        what = 1 if connections == 1 else 0
+        ours, theirs = bench.in_turns(*(lambda gateway=gateway: bench.wrk(gateway.url, script, connections)[what]
+                                        for gateway in (inside, core)))
+        inside.stop()
+        core.stop()
+        case = f"transport nghttp2, {floats} floats, {connections} connection{'s' if connections > 1 else ''}"
+        rows.append(row(case, "transport grpc", "p50 us" if what else "rps", ours, theirs, at_most=bool(what)))
+    return rows
 
 
 def train_svm(bench):
@@ -442,9 +461,9 @@ def case_memory(bench):
             row(f"memory: {IDLE_CONNECTIONS:,} idle connections", "120 MiB", "MiB", used, 120.0, 1.0, at_most=True)]
 
 
-CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "latency": case_latency, "svm": case_svm,
-         "all_miss": case_all_miss, "redis_hit": case_redis_hit, "redis_miss": case_redis_miss,
-         "redis_paused": case_redis_paused, "memory": case_memory}
+CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "latency": case_latency,
+         "transport": case_transport, "svm": case_svm, "all_miss": case_all_miss,
+         "redis_hit": case_redis_hit, "redis_miss": case_redis_miss, "redis_paused": case_redis_paused, "memory": case_memory}
 
 
 def row(case, baseline, unit, ours, theirs, asked=None, at_most=False):
