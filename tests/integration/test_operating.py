@@ -59,7 +59,8 @@ def test_status(puppet, gateway_for):
     assert (replica["address"], replica["state"], replica["digest"]) == (puppet.unix, "ready", "d1")
     assert (replica["calls"], replica["failures"], replica["in_flight"]) == (1, 0, 0)
     assert status["endpoints"] == [{"name": "e", "slo_us": 30_000_000, "default": False,
-                                    "when_unready": "spill", "split": [{"model": "m@v1", "weight": 1}]}]
+                                    "when_unready": "spill", "sticky": None,
+                                    "split": [{"model": "m@v1", "name": "m@v1", "weight": 1, "buckets": 10000}]}]
 
 
 @pytest.mark.parametrize("method, path, status", [("GET", "/", 200), ("GET", "/nothing", 404), ("POST", "/metrics", 405)])
