@@ -84,7 +84,8 @@ def test_a_worker_on_a_unix_socket(tmp_path, ask):
 
 
 def test_a_worker_in_c_that_the_environment_configures(tmp_path, ask):
-    environment = {"XEBEC_LISTEN": f"unix:{tmp_path}/echo.sock", "XEBEC_NAME": "told", "XEBEC_VERSION": "7", "XEBEC_MAX_ROWS": ""}
+    environment = {**os.environ, "XEBEC_LISTEN": f"unix:{tmp_path}/echo.sock", "XEBEC_NAME": "told", "XEBEC_VERSION": "7",
+                   "XEBEC_MAX_ROWS": ""}
     with subprocess.Popen([ECHO, "--input", "x:FP32:-1"], env=environment, stderr=subprocess.PIPE, text=True) as echo:
         try:
             assert echo.stderr.readline() == f"told@7 serves at unix:{tmp_path}/echo.sock\n"

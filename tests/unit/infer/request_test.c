@@ -215,7 +215,8 @@ static struct period *make_period(void)
     return period;
 }
 
-static void open_infer(bool cached, bool with_default)
+/* With one arm, v; or with two, and all but one in a million requests belong to v. */
+static void open_arms(uint32_t n_arms, bool cached, bool with_default)
 {
     n_jobs = n_recalled = encoded = 0;
     has_digest = true;
@@ -227,13 +228,14 @@ static void open_infer(bool cached, bool with_default)
                                   .signature = {.inputs = &spec, .n_inputs = 1}};
     version_config_ = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
     other_config = (struct config_version){.name = "w", .full_name = "m@w", .model = &model, .index = 1};
-    arms[0] = (struct config_arm){&version_config_, "m@v", 1};
+    arms[0] = (struct config_arm){&version_config_, "m@v", 1000000};
+    arms[1] = (struct config_arm){&other_config, "m@w", 1};
     default_label = (struct config_default){"label", "-1"};
     endpoint = (struct config_endpoint){.name = "e",
                                         .slo_us = 50000,
                                         .arms = arms,
-                                        .n_arms = 1,
-                                        .weight_sum = 1,
+                                        .n_arms = n_arms,
+                                        .weight_sum = 1000000 + (n_arms - 1),
                                         .sticky = {.name = "", .salt = "e"},
                                         .signature = &model.signature,
                                         .defaults = &default_label,
@@ -252,6 +254,11 @@ static void open_infer(bool cached, bool with_default)
     metrics = metrics_new();
     cache = cache_new(config.cache_bytes, metrics);
     cr_assert_eq(infer_init(&infer, loop, make_period(), cache, 0, 1), GW_OK);
+}
+
+static void open_infer(bool cached, bool with_default)
+{
+    open_arms(1, cached, with_default);
 }
 
 static void close_infer(void)
@@ -513,15 +520,10 @@ Test(request, without_a_digest_nothing_is_cached)
 /* --- no replica is ready ----------------------------------------------------------------------------------
  */
 
-/* All but one in a million requests belong to v; w takes over. */
+/* w takes over from v. */
 static void open_split(bool cached, enum when_unready when_unready)
 {
-    open_infer(cached, false);
-    arms[0].weight = 1000000;
-    arms[1] = (struct config_arm){&other_config, "m@w", 1};
-    endpoint.n_arms = 2;
-    endpoint.weight_sum = 1000001;
-    infer_enter(&infer, make_period());
+    open_arms(2, cached, false);
     endpoint.when_unready = when_unready;
     endpoint.slo_us = 5000000;
 }
