@@ -109,6 +109,19 @@ struct config_sticky {        /* sticky: {header: x-user-id} */
     const char *salt;         /* sticky.salt: the endpoint's name; endpoints with equal salts split alike */
 };
 
+struct config_canary {        /* canary.*: a split of two arms, whose weights evidence moves (infer/canary.h) */
+    const struct config_version *baseline, *candidate; /* baseline, candidate: arms[0], arms[1] of the endpoint */
+    const double *steps;      /* steps: [1%, 5%, 25%, 50%, 100%]; the candidate's share, growing, the last is 1 */
+    uint32_t n_steps;
+    uint64_t dwell_us;        /* dwell: 10m; of each step */
+    double alpha;             /* alpha: 5%; the chance that a good candidate is ever stopped, over all gates */
+    uint64_t min_requests;    /* min_requests: 200; of the candidate in each step */
+    double errors;            /* gates.errors: 0.5%; how much higher its error rate may be */
+    double latency_quantile, latency_slower; /* gates.latency.quantile 99%, .slower 20%; gates.latency: off is 0 and 0 */
+    double disagreement;      /* gates.disagreement: with a shadow, of its rows; negative: no gate */
+    uint32_t crashes, contract, nan; /* tolerate.crashes 0, .contract 0, .nan 0: one more is a hard stop */
+};
+
 struct config_default {       /* one output of the default answer: a name and its value for one row, as JSON text */
     const char *name, *json;
 };
@@ -129,6 +142,7 @@ struct config_endpoint {
     const struct config_arm *arms;  /* split: [{model: digits@linear, weight: 90}, ...] or model: digits@linear */
     uint32_t n_arms;
     double weight_sum;        /* of the arms; > 0 */
+    const struct config_canary *canary; /* canary: NULL: none. Its arms' weights here are 1 and 0: as before it begins */
     struct config_sticky sticky;
     bool arm_header;          /* arm_header: true; whether a client may name the arm that it wants */
     enum when_unready when_unready; /* spill */

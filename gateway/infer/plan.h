@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "config.h"
+#include "infer/arm_book.h"
 #include "infer/split.h"
 #include "infer/version.h"
 
@@ -35,6 +36,11 @@ GW_MUST_CHECK bool plan_set_weights(struct plan *plan, const struct config_endpo
  * and whatever else a version works by must be the same.
  */
 struct version *plan_find_version(const struct plan *plan, const struct config_version *wanted);
+/*
+ * Of an endpoint with a canary: what is known of its arms, for canary_judge(). `disagreement` is 0: whoever has a shadow adds it.
+ * Books go on in the next plan while the endpoint's name and both versions stay the same objects. Any thread; 25 KiB.
+ */
+void plan_count_arms(const struct plan *plan, const struct config_endpoint *endpoint, struct arm_counts counts[BOOK_ARMS]);
 /* Whether this very version is in it. */
 bool plan_has_version(const struct plan *plan, const struct version *version);
 struct plan *plan_ref(struct plan *plan);
