@@ -7,9 +7,16 @@
 
 static void read_endpoint(struct config_reader *reader, const struct key *key, const struct node *node,
                           struct config_endpoint *endpoint);
+static void check_who_answers(struct config_reader *reader, const struct node *node);
+static void take_canary(struct config_reader *reader, struct config_endpoint *endpoint,
+                        const struct node *node);
 static const struct config_version *find_version(struct config_reader *reader, const struct node *node);
 static bool arm_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
                      const struct config_arm *arm, const struct node *node);
+static const struct tensor_spec *signature_difference(const struct signature *a, const struct signature *b);
+static void tell_difference(struct config_reader *reader, const struct node *node,
+                            const struct config_version *first, const struct config_version *second,
+                            const struct tensor_spec *difference);
 static void check_answer(struct config_reader *reader, const struct config_endpoint *endpoint,
                          const struct node *answer);
 
@@ -40,11 +47,9 @@ static void read_endpoint(struct config_reader *reader, const struct key *key, c
 {
     endpoint->sticky = (struct config_sticky){.name = "", .salt = endpoint->name};
     keys_read_member(reader, key, node, endpoint);
-    const struct node *model = node_get(node, "model"), *split = node_get(node, "split");
-    if (model && split)
-        node_problem(reader->problems, split, "model and split exclude each other; keep one");
-    else if (!model && !split && (node->kind == NODE_MAP || node_is_null(node)))
-        node_problem(reader->problems, node, "needs model or split: which version answers");
+    check_who_answers(reader, node);
+    if (endpoint->canary)
+        take_canary(reader, endpoint, node_get(node, "canary"));
     if (endpoint->n_arms && endpoint->arms[0].version)
         endpoint->signature = &endpoint->arms[0].version->model->signature;
     const struct node *sticky = node_get(node, "sticky"), *salt = node_get(sticky, "salt");
@@ -54,6 +59,22 @@ static void read_endpoint(struct config_reader *reader, const struct key *key, c
     const struct node *answer = node_get(node, "default");
     if (answer && endpoint->signature && endpoint->signature->n_outputs)
         check_answer(reader, endpoint, answer);
+}
+
+/* Exactly one of three keys; the last one of several is told of. */
+static void check_who_answers(struct config_reader *reader, const struct node *node)
+{
+    static const char *const ways[] = {"model", "split", "canary"};
+    const struct node *found = NULL;
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        const struct node *way = node_get(node, ways[i]);
+        if (way && found)
+            node_problem(reader->problems, way, "%s and %s exclude each other; keep one", found->key,
+                         way->key);
+        found = way ? way : found;
+    }
+    if (!found && (node->kind == NODE_MAP || node_is_null(node)))
+        node_problem(reader->problems, node, "needs model, split or canary: which version answers");
 }
 
 /* --- arms --- */
@@ -110,9 +131,33 @@ void read_split(struct config_reader *reader, const struct key *key, const struc
 void read_arm_version(struct config_reader *reader, const struct key *key, const struct node *node,
                       void *base)
 {
-    (void)key;
-    struct config_arm *arm = base;
-    arm->version = find_version(reader, node);
+    const struct config_version *version = find_version(reader, node);
+    memcpy((char *)base + key->offset, &version, sizeof version);
+}
+
+/* The two arms of a canary: the baseline, which has all requests until the canary begins, and the candidate.
+ */
+static void take_canary(struct config_reader *reader, struct config_endpoint *endpoint,
+                        const struct node *node)
+{
+    const struct config_canary *canary = endpoint->canary;
+    struct config_arm *arms = reader_array(reader, 2, sizeof *arms);
+    if (!arms || !canary->baseline || !canary->candidate)
+        return;
+    const struct config_version *versions[] = {canary->baseline, canary->candidate};
+    for (uint32_t i = 0; i < 2; i++)
+        arms[i] = (struct config_arm){.version = versions[i], .name = versions[i]->full_name, .weight = !i};
+    const struct tensor_spec *difference =
+        signature_difference(&versions[0]->model->signature, &versions[1]->model->signature);
+    const struct node *candidate = node_get(node, "candidate");
+    if (versions[0] == versions[1])
+        node_problem(reader->problems, candidate, "%s is the baseline already; name another version",
+                     versions[1]->full_name);
+    else if (difference)
+        tell_difference(reader, candidate, versions[0], versions[1], difference);
+    endpoint->arms = arms;
+    endpoint->n_arms = 2;
+    endpoint->weight_sum = 1;
 }
 
 static const struct config_model *find_model(const struct config *config, const char *name, size_t length)
@@ -211,6 +256,16 @@ static const struct tensor_spec *signature_difference(const struct signature *a,
     return difference;
 }
 
+static void tell_difference(struct config_reader *reader, const struct node *node,
+                            const struct config_version *first, const struct config_version *second,
+                            const struct tensor_spec *difference)
+{
+    node_problem(reader->problems, node,
+                 "%s and %s differ in %s; the arms of a %s must take and answer the same tensors",
+                 first->full_name, second->full_name, quote(difference->name, strlen(difference->name)).text,
+                 strcmp(node->key, "candidate") == 0 ? "canary" : "split");
+}
+
 /* Whether an arm is new to the split and agrees with those before it; told here otherwise. */
 static bool arm_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
                      const struct config_arm *arm, const struct node *node)
@@ -232,10 +287,7 @@ static bool arm_fits(struct config_reader *reader, const struct config_endpoint 
     const struct tensor_spec *difference =
         signature_difference(&first->model->signature, &arm->version->model->signature);
     if (difference)
-        node_problem(reader->problems, model,
-                     "%s and %s differ in %s; the arms of a split must take and answer the same tensors",
-                     first->full_name, arm->version->full_name,
-                     quote(difference->name, strlen(difference->name)).text);
+        tell_difference(reader, model, first, arm->version, difference);
     return !difference;
 }
 

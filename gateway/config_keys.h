@@ -41,6 +41,9 @@ enum key_type {
     KEY_ANSWER,
     KEY_WEIGHT,
     KEY_ARM_NAME,
+    KEY_FRACTION, /* a percentage with decimals, as 0..1 */
+    KEY_CANARY,   /* a section, into a struct of its own */
+    KEY_STEPS,
     KEY_STICKY, /* one of the ways to tell clients apart, or their salt */
 };
 
@@ -92,6 +95,8 @@ key_reader read_redis, read_redis_url, read_redis_prefix, read_password_file;
 key_reader read_models, read_tensors, read_versions, read_replicas;
 /* config_endpoints.c */
 key_reader read_endpoints, read_sole_arm, read_split, read_arm_version, read_answer;
+/* config_canary.c */
+key_reader read_fraction, read_steps, read_canary;
 /* config_rollouts.c */
 key_reader read_weight, read_arm_name, read_sticky;
 bool weight_is_zero(const struct node *node); /* and nothing is wrong with it */

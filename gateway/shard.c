@@ -112,7 +112,10 @@ static struct plan *gateway_make_plan(struct gateway *gateway, struct config *co
             return NULL;
         }
     }
-    return plan;
+    if (!plan || plan_keep_books(plan, gateway->plan))
+        return plan;
+    plan_unref(plan);
+    return NULL;
 }
 
 /* A unix socket cannot be shared by binding it again: the first shard has it alone. */

@@ -24,8 +24,12 @@
 #include <stdint.h>
 
 #include "infer/evidence_quantiles.h"
+#include "support/err.h"
 
 enum { BOOK_ARMS = 2 }; /* [0]: the baseline, [1]: the candidate */
+
+struct arm_books; /* counted; go on from plan to plan */
+struct arm_lot;   /* what is counted of one split alone: the draws. One a plan */
 
 /* Of one arm, cumulative since its books began; summed over shards. */
 struct arm_counts {
@@ -40,5 +44,28 @@ struct arm_counts {
     uint64_t lot;                  /* of those books, which split; `drawn` begins anew with it */
     double share;                  /* of the buckets of both arms, those that are this one's by that split: 0..1 */
 };
+
+/* How a request ended. */
+struct arm_outcome {
+    bool compared, bad, contract, nan;
+    uint64_t latency_us;
+};
+
+/* with_keys: 1 MiB to know keys again. now_us: tells these books from others. NULL: out of memory. Any thread. */
+struct arm_books *arm_books_new(uint32_t shards, bool with_keys, uint64_t now_us) GW_MUST_CHECK;
+struct arm_books *arm_books_ref(struct arm_books *books);
+void arm_books_unref(struct arm_books *books); /* NULL is harmless */
+/* share: the candidate's, as in arm_counts. NULL: out of memory. */
+struct arm_lot *arm_lot_new(struct arm_books *books, double share) GW_MUST_CHECK;
+void arm_lot_free(struct arm_lot *lot); /* NULL is harmless */
+
+/* By a shard, under its own number. */
+void arm_lot_draw(struct arm_lot *lot, uint32_t shard, uint32_t arm);
+void arm_books_count(struct arm_books *books, uint32_t shard, uint32_t arm, const struct arm_outcome *outcome);
+/* Whether this key (a hash) comes for the first time; always, without keys. Any thread. */
+bool arm_books_is_first(struct arm_books *books, uint64_t key);
+
+/* crashed and disagreement are 0. Any thread. */
+void arm_books_read(const struct arm_books *books, const struct arm_lot *lot, struct arm_counts counts[BOOK_ARMS]);
 
 #endif

@@ -81,10 +81,13 @@ struct canary {
     char why[CANARY_WHY_ROOM];            /* of the phase, in words */
 
     struct draws errors, slow;
+    double slow_quantile, slow_margin;    /* what `slow` is about: the configuration's */
     struct shares shares;                 /* n_arms 0: no split of two arms was seen yet */
     struct tally disagreement;
     double largest[CANARY_GATES];         /* log e that each gate ever had */
-    struct tally step_counts[BOOK_ARMS];  /* compared in this step */
+    struct tally step_counts[BOOK_ARMS];  /* compared in this step; bad: errors */
+    struct tally total[BOOK_ARMS];        /* the same, since the start; for people */
+    struct tally slow_total[BOOK_ARMS];   /* bad: slow; for people */
     uint64_t crashed, contract, nan;      /* of the candidate, since the start */
 
     uint64_t slow_us;                     /* the baseline's quantile; 0: not known yet */

@@ -3,6 +3,18 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* The candidate's part of the buckets. */
+static bool draw_anew(struct plan_endpoint *place, const struct split *split)
+{
+    struct arm_lot *lot = arm_lot_new(place->books, split_owned(split, 1) / (double)SPLIT_BUCKETS);
+    if (!lot)
+        return false;
+    arm_lot_free(place->lot);
+    place->lot = lot;
+    return true;
+}
 
 bool plan_set_weights(struct plan *plan, const struct config_endpoint *endpoint, const double *weights)
 {
@@ -15,7 +27,8 @@ bool plan_set_weights(struct plan *plan, const struct config_endpoint *endpoint,
     }
     struct split *split = arms && kept ? split_new(endpoint->sticky.salt, arms, endpoint->n_arms) : NULL;
     free(arms);
-    if (!split) {
+    if (!split || (place->books && !draw_anew(place, split))) {
+        split_unref(split);
         free(kept);
         return false;
     }
@@ -51,13 +64,20 @@ static const char *const *headers_new(const struct config_endpoint *endpoint)
 
 static bool plan_split(struct plan *plan, const struct config_endpoint *endpoint)
 {
+    struct plan_endpoint *place = &plan->endpoints[endpoint->index];
+    if (endpoint->canary) {
+        place->books =
+            arm_books_new(plan->config->shards, endpoint->sticky.kind != STICKY_NONE, loop_now_us());
+        if (!place->books)
+            return false;
+    }
     double *weights = calloc(endpoint->n_arms, sizeof *weights);
     for (uint32_t i = 0; weights && i < endpoint->n_arms; i++)
         weights[i] = endpoint->arms[i].weight;
     bool done = weights && plan_set_weights(plan, endpoint, weights);
     free(weights);
-    plan->endpoints[endpoint->index].headers = done ? headers_new(endpoint) : NULL;
-    return done && plan->endpoints[endpoint->index].headers;
+    place->headers = done ? headers_new(endpoint) : NULL;
+    return done && place->headers;
 }
 
 struct plan *plan_new(struct config *config)
@@ -87,6 +107,66 @@ struct version *plan_find_version(const struct plan *plan, const struct config_v
     return NULL;
 }
 
+/* --- books --- */
+
+static struct version *arm_version(const struct plan *plan, const struct config_endpoint *endpoint,
+                                   uint32_t arm)
+{
+    return plan->versions[endpoint->arms[arm].version->index];
+}
+
+static bool same_clients(const struct config_sticky *a, const struct config_sticky *b)
+{
+    return a->kind == b->kind && !strcmp(a->name ? a->name : "", b->name ? b->name : "") &&
+           !strcmp(a->salt, b->salt);
+}
+
+/* Where the plan before has the same canary; NULL: nowhere. */
+static const struct plan_endpoint *
+same_canary(const struct plan *plan, const struct config_endpoint *endpoint, const struct plan *former)
+{
+    const struct config_endpoint *before =
+        former ? config_endpoint(former->config, endpoint->name, strlen(endpoint->name)) : NULL;
+    if (!before || !before->canary || !same_clients(&before->sticky, &endpoint->sticky))
+        return NULL;
+    for (uint32_t arm = 0; arm < BOOK_ARMS; arm++)
+        if (arm_version(former, before, arm) != arm_version(plan, endpoint, arm))
+            return NULL;
+    return &former->endpoints[before->index];
+}
+
+static bool keep_books(struct plan *plan, const struct config_endpoint *endpoint, const struct plan *former)
+{
+    struct plan_endpoint *place = &plan->endpoints[endpoint->index];
+    const struct plan_endpoint *before = same_canary(plan, endpoint, former);
+    if (!before) {
+        for (uint32_t arm = 0; arm < BOOK_ARMS; arm++)
+            place->crashed_before[arm] = version_crashes(arm_version(plan, endpoint, arm));
+        return true;
+    }
+    arm_books_unref(place->books);
+    place->books = arm_books_ref(before->books);
+    memcpy(place->crashed_before, before->crashed_before, sizeof place->crashed_before);
+    return draw_anew(place, place->split);
+}
+
+bool plan_keep_books(struct plan *plan, const struct plan *former)
+{
+    for (uint32_t i = 0; i < plan->config->n_endpoints; i++)
+        if (plan->config->endpoints[i]->canary && !keep_books(plan, plan->config->endpoints[i], former))
+            return false;
+    return true;
+}
+
+void plan_count_arms(const struct plan *plan, const struct config_endpoint *endpoint,
+                     struct arm_counts counts[BOOK_ARMS])
+{
+    const struct plan_endpoint *place = &plan->endpoints[endpoint->index];
+    arm_books_read(place->books, place->lot, counts);
+    for (uint32_t arm = 0; arm < BOOK_ARMS; arm++)
+        counts[arm].crashed = version_crashes(arm_version(plan, endpoint, arm)) - place->crashed_before[arm];
+}
+
 bool plan_has_version(const struct plan *plan, const struct version *version)
 {
     for (uint32_t i = 0; i < plan->config->n_versions; i++)
@@ -109,6 +189,8 @@ void plan_unref(struct plan *plan)
         version_unref(plan->versions[i]);
     for (uint32_t i = 0; plan->endpoints && i < plan->config->n_endpoints; i++) {
         split_unref(plan->endpoints[i].split);
+        arm_books_unref(plan->endpoints[i].books);
+        arm_lot_free(plan->endpoints[i].lot);
         free((void *)plan->endpoints[i].weights);
         headers_free(plan->endpoints[i].headers, plan->config->endpoints[i]->n_arms);
     }

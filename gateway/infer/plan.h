@@ -17,6 +17,9 @@
 struct plan_endpoint {
     struct split *split;         /* one reference; by the number of config_endpoint.arms */
     const double *weights;       /* by arm: the configuration's, or what somebody set since */
+    struct arm_books *books;     /* of an endpoint with a canary: one reference; else NULL */
+    struct arm_lot *lot;         /* likewise; of this split */
+    uint64_t crashed_before[BOOK_ARMS]; /* version_crashes() when the books began */
     const char *const *headers;  /* by arm: what replies say of it, "X-Xebec-Version: digits@forest\r\nX-Xebec-Arm: ...\r\n" */
 };
 
@@ -37,8 +40,13 @@ GW_MUST_CHECK bool plan_set_weights(struct plan *plan, const struct config_endpo
  */
 struct version *plan_find_version(const struct plan *plan, const struct config_version *wanted);
 /*
+ * After the versions are set, before it is shared: canaries whose endpoint, versions (the same objects) and clients' keys
+ * are as in the plan before go on in the same books. former: NULL: there is none. False: out of memory.
+ */
+GW_MUST_CHECK bool plan_keep_books(struct plan *plan, const struct plan *former);
+/*
  * Of an endpoint with a canary: what is known of its arms, for canary_judge(). `disagreement` is 0: whoever has a shadow adds it.
- * Books go on in the next plan while the endpoint's name and both versions stay the same objects. Any thread; 25 KiB.
+ * Any thread; the counts are 23 KiB.
  */
 void plan_count_arms(const struct plan *plan, const struct config_endpoint *endpoint, struct arm_counts counts[BOOK_ARMS]);
 /* Whether this very version is in it. */

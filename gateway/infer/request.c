@@ -62,8 +62,12 @@ static void period_leave(struct period *period)
 enum gw_status infer_init(struct infer *infer, struct loop *loop, struct period *period, struct cache *cache,
                           uint32_t shard, uint32_t shards)
 {
-    *infer = (struct infer){
-        .loop = loop, .period = period, .cache = cache, .next_id = shard + 1, .id_step = shards};
+    *infer = (struct infer){.loop = loop,
+                            .period = period,
+                            .cache = cache,
+                            .shard = shard,
+                            .next_id = shard + 1,
+                            .id_step = shards};
     infer->json = json_reader_new();
     return infer->json ? GW_OK : GW_E_NO_MEMORY;
 }
@@ -157,6 +161,30 @@ static void request_judge(struct request *request)
         request->status = GW_PARTIAL;
 }
 
+/* What is bad is the version's doing, or the gateway's: a canary tells them apart by comparing. */
+static void book_row(const struct row_outcome *row, struct arm_outcome *outcome)
+{
+    outcome->compared &= row->status != GW_E_CANCELLED && row->status != GW_E_DRAINING;
+    outcome->bad |= row->status != GW_OK;
+    outcome->contract |= row->status == GW_E_CONTRACT;
+    for (uint32_t i = 0; row->status == GW_OK && i < row->result->n_outputs && !outcome->nan; i++)
+        outcome->nan = tensor_row_has_nan(&row->result->outputs[i], row->row);
+}
+
+/* For the canary of its endpoint. */
+static void request_book(const struct request *request, uint64_t now_us)
+{
+    const struct plan_endpoint *place = request_place(request);
+    if (!place->books || !request->asked_model || !request->rows)
+        return;
+    struct arm_outcome outcome = {.compared = request->is_compared && request->ending != GW_E_CANCELLED,
+                                  .latency_us = now_us - request->received_us};
+    for (uint32_t i = 0; i < request->n_rows; i++)
+        book_row(&request->rows[i].outcome, &outcome);
+    arm_books_count(place->books, request->infer->shard, (uint32_t)(request->arm - request->endpoint->arms),
+                    &outcome);
+}
+
 static void request_reply(struct request *request)
 {
     struct infer *infer = request->infer;
@@ -168,7 +196,9 @@ static void request_reply(struct request *request)
         request->status = GW_E_CANCELLED; /* nobody reads what encode would write */
     else
         request->dialect->encode(request);
-    infer_metrics_end(request->period->metrics, request, loop_now_us());
+    uint64_t now_us = loop_now_us();
+    request_book(request, now_us);
+    infer_metrics_end(request->period->metrics, request, now_us);
     request_enter(request, REQUEST_DONE);
     request->done(request);
 }
@@ -577,6 +607,7 @@ static struct job *job_new(struct request *request)
 static void request_end_missing(struct request *request, enum gw_status status)
 {
     uint64_t now_us = loop_now_us();
+    request->asked_model = true; /* it would have */
     for (uint32_t i = 0; i < request->n_rows && request->rows_missing; i++) {
         struct row *row = &request->rows[i];
         if (row->state != ROW_MISSING)
@@ -590,6 +621,7 @@ static void request_end_missing(struct request *request, enum gw_status status)
 
 static void request_send_missing(struct request *request)
 {
+    request->asked_model = true;
     struct job *job = job_new(request);
     if (!job) {
         request_end_missing(request, GW_E_NO_MEMORY);
@@ -645,6 +677,14 @@ static void request_go_on(struct request *request)
 /* --- DECODING and ROUTING
  * ------------------------------------------------------------------------------------ */
 
+/* Its arm was drawn by lot. A client that was seen before is no new draw. */
+static void request_draw(struct request *request, const struct plan_endpoint *place)
+{
+    request->is_compared = !request->sticky || arm_books_is_first(place->books, request->key);
+    if (request->is_compared)
+        arm_lot_draw(place->lot, request->infer->shard, (uint32_t)(request->arm - request->endpoint->arms));
+}
+
 static enum gw_status request_route(struct request *request)
 {
     const struct config_endpoint *endpoint = request->endpoint;
@@ -669,6 +709,8 @@ static enum gw_status request_route(struct request *request)
     request->waits = endpoint->when_unready != UNREADY_FAIL && !may_spill;
     request->arm = arm;
     request->version = arm->version;
+    if (place->books && !request->is_forced)
+        request_draw(request, place);
     return GW_OK;
 }
 
@@ -740,6 +782,7 @@ static void request_reroute(struct request *request)
     request->waits = !other;
     if (other) {
         infer_metrics_spilled(request->period->metrics, request);
+        request->is_compared = false;
         request->arm = other;
         request->version = other->version;
     }

@@ -104,6 +104,7 @@ struct infer {
     struct cache *cache;              /* of 0 bytes where it is off */
     struct cache_redis *redis;        /* borrowed; NULL: none. Set after infer_init() */
     struct json_reader *json;
+    uint32_t shard;                   /* its number */
     uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
     uint32_t open;                    /* requests not yet freed, of all periods */
 };
@@ -139,6 +140,8 @@ struct request {
     const char *asked_arm;                  /* by header; NULL: none, or it may not be asked for */
     uint64_t key;                           /* what its arm was drawn by */
     bool is_forced;                         /* its arm was asked for, not drawn */
+    bool is_compared;                       /* by a canary: infer/arm_book.h; unless it is answered wholly from a cache */
+    bool asked_model;                       /* for a row at least: not all were in a cache */
     bool is_batch;                          /* the client sent a list of rows, and gets a list */
 
     const struct config_arm *arm;           /* the one that answers; NULL before ROUTING is done */

@@ -12,10 +12,14 @@ struct infer_metrics {
     const struct config *config;
     uint32_t versions; /* of the configuration, and one more for "none" */
     struct metric *open[REQUEST_STATE_COUNT];
-    struct histogram **seconds; /* by endpoint */
-    struct metric **requests;   /* by endpoint, version, outcome */
-    struct metric **rows;       /* by version, outcome */
-    struct metric **spilled;    /* by endpoint, version */
+    struct histogram **seconds;     /* by endpoint */
+    struct metric **requests;       /* by endpoint, version, outcome */
+    struct metric **rows;           /* by version, outcome */
+    struct metric **spilled;        /* by endpoint, version */
+    uint32_t *first_arm;            /* by endpoint: where its arms begin below */
+    uint32_t n_arms;                /* of all endpoints */
+    struct metric **arm_requests;   /* by arm, outcome */
+    struct histogram **arm_seconds; /* by arm */
 };
 
 static const char *outcome_name(uint32_t outcome)
@@ -51,6 +55,18 @@ static bool open_endpoints(struct infer_metrics *m)
     return true;
 }
 
+static bool open_arms(struct infer_metrics *m)
+{
+    m->first_arm = calloc(m->config->n_endpoints + 1, sizeof *m->first_arm);
+    for (uint32_t i = 0; m->first_arm && i < m->config->n_endpoints; i++) {
+        m->first_arm[i] = m->n_arms;
+        m->n_arms += m->config->endpoints[i]->n_arms;
+    }
+    m->arm_requests = calloc((size_t)m->n_arms * OUTCOME_COUNT + 1, sizeof(struct metric *));
+    m->arm_seconds = calloc(m->n_arms + 1, sizeof(struct histogram *));
+    return m->first_arm && m->arm_requests && m->arm_seconds;
+}
+
 struct infer_metrics *infer_metrics_new(struct metrics *metrics, const struct config *config)
 {
     struct infer_metrics *m = calloc(1, sizeof *m);
@@ -64,7 +80,8 @@ struct infer_metrics *infer_metrics_new(struct metrics *metrics, const struct co
         calloc((size_t)config->n_endpoints * m->versions * OUTCOME_COUNT + 1, sizeof(struct metric *));
     m->rows = calloc((size_t)m->versions * OUTCOME_COUNT, sizeof(struct metric *));
     m->spilled = calloc((size_t)config->n_endpoints * m->versions + 1, sizeof(struct metric *));
-    if (m->seconds && m->requests && m->rows && m->spilled && open_states(m) && open_endpoints(m))
+    if (m->seconds && m->requests && m->rows && m->spilled && open_arms(m) && open_states(m) &&
+        open_endpoints(m))
         return m;
     infer_metrics_free(m);
     return NULL;
@@ -87,6 +104,11 @@ void infer_metrics_free(struct infer_metrics *m)
     release(m, (void **)m->requests, n_requests);
     release(m, (void **)m->rows, n_versions * OUTCOME_COUNT);
     release(m, (void **)m->spilled, m->config->n_endpoints * n_versions);
+    release(m, (void **)m->arm_requests, (size_t)m->n_arms * OUTCOME_COUNT);
+    release(m, (void **)m->arm_seconds, m->n_arms);
+    free(m->first_arm);
+    free(m->arm_requests);
+    free(m->arm_seconds);
     free(m->seconds);
     free(m->requests);
     free(m->rows);
@@ -112,6 +134,30 @@ static void count_request(struct infer_metrics *m, uint32_t endpoint, uint32_t v
                                          version_name(m->config, version), "outcome", outcome_name(outcome)));
     if (*series)
         metric_add(*series, 1);
+}
+
+/* Latency without answers from a cache: they would show which arm's cache is warm, not which model is quick.
+ */
+static void count_arm(struct infer_metrics *m, const struct request *request, uint32_t outcome,
+                      uint64_t took_us)
+{
+    uint32_t in_endpoint = (uint32_t)(request->arm - request->endpoint->arms);
+    uint32_t arm = m->first_arm[request->endpoint->index] + in_endpoint;
+    struct metric **series = &m->arm_requests[arm * OUTCOME_COUNT + outcome];
+    if (!*series)
+        *series = metrics_series(m->metrics, METRIC_ARM_REQUESTS,
+                                 METRIC_LABELS("endpoint", request->endpoint->name, "arm", request->arm->name,
+                                               "outcome", outcome_name(outcome)));
+    if (*series)
+        metric_add(*series, 1);
+    if (!request->asked_model)
+        return;
+    if (!m->arm_seconds[arm])
+        m->arm_seconds[arm] =
+            metrics_histogram(m->metrics, METRIC_ARM_SECONDS,
+                              METRIC_LABELS("endpoint", request->endpoint->name, "arm", request->arm->name));
+    if (m->arm_seconds[arm])
+        histogram_observe(m->arm_seconds[arm], took_us);
 }
 
 static void count_row(struct infer_metrics *m, uint32_t version, uint32_t outcome)
@@ -149,5 +195,7 @@ void infer_metrics_end(struct infer_metrics *m, const struct request *request, u
         count_row(m, version, defaulted ? OUTCOME_DEFAULT : (uint32_t)request->rows[i].outcome.status);
     }
     count_request(m, endpoint, version, outcome);
+    if (request->arm)
+        count_arm(m, request, outcome, now_us - request->received_us);
     histogram_observe(m->seconds[endpoint], now_us - request->received_us);
 }

@@ -138,6 +138,11 @@ bool version_digest(const struct version *version, uint64_t digest[2])
     return pool_digest(version->pool, digest);
 }
 
+uint64_t version_crashes(const struct version *version)
+{
+    return pool_crashes(version->pool);
+}
+
 struct pool *version_pool(struct version *version)
 {
     return version->pool;

@@ -91,6 +91,7 @@ void version_recall(struct job *job, enum gw_status status);
 /* Any thread. */
 bool version_is_ready(const struct version *version); /* has a ready replica, as far as can be seen from here */
 bool version_digest(const struct version *version, uint64_t digest[2]);
+uint64_t version_crashes(const struct version *version); /* pool_crashes() */
 struct pool *version_pool(struct version *version);
 
 #endif

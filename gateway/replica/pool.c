@@ -38,6 +38,7 @@ struct pool {
     uint32_t n_waiting;
     struct metric *rpcs[GW_STATUS_COUNT]; /* NULL: an outcome that does not happen here */
     struct metric *retries;
+    _Atomic uint64_t crashes;
     struct histogram *rpc_seconds;
 };
 
@@ -75,17 +76,20 @@ static void attempt_free(struct pool_attempt *attempt);
 static enum gw_status attempt_write(struct pool_attempt *attempt, const struct predict_input *input);
 static void attempt_link(struct pool_attempt *attempt);
 static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica *replica);
+/* Whether this is the first call of those that a replica took along when it died. */
+static bool is_first_loss(const struct pool_attempt *attempt, const struct rpc_reply *reply)
+{
+    const struct replica *replica = attempt->replica;
+    bool lost_before = replica->state != REPLICA_READY || attempt->spell != replica->spells;
+    return reply->status == GW_E_NO_REPLICA && !reply->unsent && !lost_before;
+}
 /*
  * What sending it again takes out of the budget. A replica is lost with all its calls, and pays with the
  * first that comes back; a call that never left cost nobody anything.
  */
 static uint32_t retry_cost(const struct pool_attempt *attempt, const struct rpc_reply *reply)
 {
-    const struct replica *replica = attempt->replica;
-    if (reply->status != GW_E_NO_REPLICA)
-        return RETRY_COST;
-    bool lost_before = replica->state != REPLICA_READY || attempt->spell != replica->spells;
-    return reply->unsent || lost_before ? 0 : RETRY_COST;
+    return reply->status != GW_E_NO_REPLICA || is_first_loss(attempt, reply) ? RETRY_COST : 0;
 }
 
 static void attempt_replied(void *owner, const struct rpc_reply *reply);
@@ -223,6 +227,11 @@ uint32_t pool_max_rows(const struct pool *pool)
 bool pool_digest(const struct pool *pool, uint64_t digest[2])
 {
     return replica_home_digest(&pool->home, digest);
+}
+
+uint64_t pool_crashes(const struct pool *pool)
+{
+    return atomic_load_explicit(&pool->crashes, memory_order_relaxed);
 }
 
 uint32_t pool_status(const struct pool *pool, struct replica_status *out, uint32_t room)
@@ -469,6 +478,8 @@ static void attempt_replied(void *owner, const struct rpc_reply *reply)
     enum gw_status status = attempt_judge(attempt, reply, &result);
     pool_count(pool, status, rpc_us);
     uint32_t cost = retry_cost(attempt, reply);
+    if (is_first_loss(attempt, reply))
+        atomic_fetch_add_explicit(&pool->crashes, 1, memory_order_relaxed);
     attempt->rpc = NULL;
     attempt->lost = status == GW_E_NO_REPLICA;
     replica_answered(attempt->replica, attempt->n_rows, attempt->connection, status, attempt->err.what);

@@ -72,6 +72,9 @@ uint32_t pool_free_slots(const struct pool *pool); /* calls that could be sent n
 bool pool_any_idle(const struct pool *pool);    /* a ready replica has no call at all */
 uint32_t pool_max_rows(const struct pool *pool);   /* the smallest max_rows of ready replicas; UINT32_MAX: none has a bound */
 
+/* How often a replica was lost with calls in flight; each time once, whatever their number. Any thread. */
+uint64_t pool_crashes(const struct pool *pool);
+
 /* A hash of the digest that ready replicas of this version last described; false while none ever did. Any thread. */
 bool pool_digest(const struct pool *pool, uint64_t digest[2]);
 

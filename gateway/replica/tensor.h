@@ -56,6 +56,8 @@ struct tensor {
 
 /* Elements in one row (product of shape[1..]); false if that overflows or a size is negative. */
 bool tensor_row_elements(const struct tensor_spec *spec, size_t *elements);
+/* Whether a floating-point row has a NaN. Other datatypes have none. row < shape[0]. */
+bool tensor_row_has_nan(const struct tensor *tensor, uint32_t row);
 /* The bytes of one row. row < shape[0]. */
 const uint8_t *tensor_row(const struct tensor *tensor, uint32_t row, size_t *bytes);
 /* Whether a concrete or declared spec fits a declared one: datatype, dims, every size equal or TENSOR_ANY. */

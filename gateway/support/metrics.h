@@ -20,6 +20,12 @@
 #define METRICS_TABLE(X)                                                                                                      \
     X(METRIC_REQUESTS,            COUNTER,   "xebec_requests_total",                 "Requests answered, by endpoint, version and outcome (a cause, or ok).") \
     X(METRIC_REQUEST_SECONDS,     SECONDS,   "xebec_request_seconds",                "From the first byte of a request to its reply, by endpoint.") \
+    X(METRIC_ARM_REQUESTS,        COUNTER,   "xebec_arm_requests_total",             "Requests answered, by endpoint, arm and outcome (a cause, ok, or default).") \
+    X(METRIC_ARM_SECONDS,         SECONDS,   "xebec_arm_seconds",                    "From the first byte of a request to its reply, by endpoint and arm; without requests answered wholly from a cache.") \
+    X(METRIC_ARM_BUCKETS,         GAUGE,     "xebec_arm_buckets",                    "Buckets that an arm owns, of 10000, by endpoint and arm: the share of requests that it is given.") \
+    X(METRIC_CANARY_PHASE,        GAUGE,     "xebec_canary_phase",                   "1 for the phase that a canary is in, by endpoint and phase.") \
+    X(METRIC_CANARY_STEP,         GAUGE,     "xebec_canary_step",                    "Steps of a canary that were begun, by endpoint.") \
+    X(METRIC_CANARY_P_VALUE,      GAUGE,     "xebec_canary_p_value_ppm",             "What a gate of a canary knows, by endpoint and gate: the smallest p-value so far, in millionths.") \
     X(METRIC_REQUESTS_OPEN,       GAUGE,     "xebec_requests_open",                  "Requests being worked on, by state.") \
     X(METRIC_ROWS,                COUNTER,   "xebec_rows_total",                     "Rows answered, by version and outcome.") \
     X(METRIC_QUEUE_SECONDS,       SECONDS,   "xebec_queue_seconds",                  "Time a row waited in its batch queue, by version.") \

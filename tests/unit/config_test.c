@@ -549,7 +549,9 @@ static void expect_all(const struct wrong *cases, size_t count)
     "; the keys here are: listen, admin, admin_token_file, watch, shards, transport, log, limits, "          \
     "timeouts, cache, "                                                                                      \
     "models, endpoints\n"
-#define KEYS_OF_A_LIVE "; the keys here are: slo, default, when_unready, model, split, sticky, arm_header\n"
+#define KEYS_OF_A_LIVE                                                                                       \
+    "; the keys here are: slo, default, when_unready, model, split, canary, sticky, "                        \
+    "arm_header\n"
 
 Test(config_problems, unknown_keys)
 {
@@ -824,7 +826,8 @@ Test(config_problems, endpoints)
 {
     static const struct wrong cases[] = {
         {TWO_MODELS, "f.yaml:9:11: endpoints: expected a mapping of endpoints, got nothing\n"},
-        {TWO_MODELS "  e:\n", "f.yaml:10:5: endpoints.e: needs model or split: which version answers\n"},
+        {TWO_MODELS "  e:\n",
+         "f.yaml:10:5: endpoints.e: needs model, split or canary: which version answers\n"},
         {TWO_MODELS "  e: {slo: 20, model: digits@linear}\n",
          "f.yaml:10:12: endpoints.e.slo: expected a duration such as 20ms, got \"20\"\n"},
         {TWO_MODELS "  e: {model: digits@linear, split: [{model: digits@forest, weight: 1}]}\n",
