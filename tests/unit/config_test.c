@@ -576,10 +576,10 @@ Test(config_problems, unknown_keys)
          "output, versions, batching, cache, discovery, health, retry\n"},
         {MODEL "endpoints:\n  digits:\n    split:\n      - {model: digits@linear, weight: 1, wieght: 90}\n",
          "f.yaml:8:43: unknown key \"wieght\" in endpoints.digits.split[0]; did you mean \"weight\"?\n"},
-        {MODEL "endpoints:\n  d: {model: digits@linear, bandit: 1, shadow: 2, canary: 3}\n",
+        {MODEL "endpoints:\n  d: {model: digits@linear, bandit: 1, shadow: 2, ensemble: 3}\n",
          "f.yaml:6:29: unknown key \"bandit\" in endpoints.d" KEYS_OF_A_LIVE
          "f.yaml:6:40: unknown key \"shadow\" in endpoints.d" KEYS_OF_A_LIVE
-         "f.yaml:6:51: unknown key \"canary\" in endpoints.d" KEYS_OF_A_LIVE},
+         "f.yaml:6:51: unknown key \"ensemble\" in endpoints.d" KEYS_OF_A_LIVE},
     };
     EXPECT_ALL(cases);
 }
@@ -914,6 +914,103 @@ Test(config_problems, endpoints)
         {TWO_MODELS "  e: {model: text@v1, default: {labl: -1}}\n", ""},
     };
     EXPECT_ALL(cases);
+}
+
+#define PAIR "baseline: digits@linear, candidate: digits@forest"
+
+Test(config_problems, canaries)
+{
+    static const struct wrong cases[] = {
+        {TWO_MODELS "  e: {canary: {" PAIR "}}\n", ""},
+        {TWO_MODELS "  e: {canary: {" PAIR ", gates: {latency: off}}, sticky: {header: u}}\n", ""},
+        {TWO_MODELS "  e: {canary: {candidate: digits@forest}}\n",
+         "f.yaml:10:7: endpoints.e.canary: needs baseline: the version that answers now, as "
+         "digits@linear\n"},
+        {TWO_MODELS "  e: {canary: {baseline: digits@linear}}\n",
+         "f.yaml:10:7: endpoints.e.canary: needs candidate: the version that is to take over, as "
+         "digits@forest\n"},
+        {TWO_MODELS "  e: {canary: digits@forest}\n",
+         "f.yaml:10:15: endpoints.e.canary: expected a mapping with baseline and candidate, got "
+         "\"digits@forest\"\n"},
+        {TWO_MODELS "  e: {canary: {baseline: digits@linear, candidate: digits@forrest}}\n",
+         "f.yaml:10:52: endpoints.e.canary.candidate: no version \"digits@forrest\"; model digits has: "
+         "linear, forest\n"},
+        {TWO_MODELS "  e: {canary: {baseline: digit@linear, candidate: digits@forest}}\n",
+         "f.yaml:10:26: endpoints.e.canary.baseline: no model \"digit\"; did you mean \"digits\"?\n"},
+        {TWO_MODELS "  e: {canary: {baseline: digits@linear, candidate: text@v1}}\n",
+         "f.yaml:10:52: endpoints.e.canary.candidate: digits@linear and text@v1 differ in \"pixels\"; the "
+         "arms of a canary must take and answer the same tensors\n"},
+        {TWO_MODELS "  e: {canary: {baseline: digits@linear, candidate: digits@linear}}\n",
+         "f.yaml:10:52: endpoints.e.canary.candidate: digits@linear is the baseline already; name another "
+         "version\n"},
+        {TWO_MODELS "  e: {model: digits@linear, canary: {" PAIR "}}\n",
+         "f.yaml:10:29: endpoints.e.canary: model and canary exclude each other; keep one\n"},
+        {TWO_MODELS "  e: {split: [{model: digits@linear, weight: 1}], canary: {" PAIR "}}\n",
+         "f.yaml:10:51: endpoints.e.canary: split and canary exclude each other; keep one\n"},
+        {TWO_MODELS "  e: {canary: {" PAIR ", weight: 1}}\n",
+         "f.yaml:10:67: unknown key \"weight\" in endpoints.e.canary; the keys here are: baseline, "
+         "candidate, steps, dwell, min_requests, alpha, gates, tolerate\n"},
+    };
+    EXPECT_ALL(cases);
+}
+
+#define CANARY(more) TWO_MODELS "  e: {canary: {" PAIR ", " more "}}\n"
+#define AT           "f.yaml:10:"
+
+Test(config_problems, canaries_in_numbers)
+{
+    static const struct wrong cases[] = {
+        {CANARY("steps: [0.5%, 100%]"), ""},
+        {CANARY("steps: [100%]"), ""},
+        {CANARY("steps: []"), AT "67: endpoints.e.canary.steps: expected 1 to 64 steps, got 0\n"},
+        {CANARY("steps: 5%"), AT "74: endpoints.e.canary.steps: expected a list of growing shares such as "
+                                 "[5%, 50%, 100%], got \"5%\"\n"},
+        {CANARY("steps: [5%, 5%, 100%]"),
+         AT "79: endpoints.e.canary.steps[1]: steps grow; put one above 5% here, or leave it out\n"},
+        {CANARY("steps: [5%, 50%]"),
+         AT "79: endpoints.e.canary.steps[1]: the last step is all requests; add 100%\n"},
+        {CANARY("steps: [0%, 100%]"),
+         AT "75: endpoints.e.canary.steps[0]: expected 0.01% to 100%, got \"0%\"\n"},
+        {CANARY("steps: [5, 100%]"),
+         AT "75: endpoints.e.canary.steps[0]: expected a percentage such as 0.5%, got \"5\"\n"},
+        {CANARY("alpha: 60%"), AT "74: endpoints.e.canary.alpha: expected 0.0001% to 50%, got \"60%\"\n"},
+        {CANARY("alpha: '5%'"),
+         AT "74: endpoints.e.canary.alpha: expected a percentage such as 0.5%, got \"5%\"\n"},
+        {CANARY("alpha: 1e-2%"),
+         AT "74: endpoints.e.canary.alpha: expected a percentage such as 0.5%, got \"1e-2%\"\n"},
+        {CANARY("alpha: 5.%"),
+         AT "74: endpoints.e.canary.alpha: expected a percentage such as 0.5%, got \"5.%\"\n"},
+        {CANARY("gates: {errors: 0%}"),
+         AT "83: endpoints.e.canary.gates.errors: expected 0.01% to 50%, got \"0%\"\n"},
+        {CANARY("gates: {latency: {quantile: 100%}}"),
+         AT "95: endpoints.e.canary.gates.latency.quantile: expected 10% to 99.9%, got \"100%\"\n"},
+        {CANARY("tolerate: {crashes: -1}"),
+         AT "87: endpoints.e.canary.tolerate.crashes: expected 0 to 1000000000, got \"-1\"\n"},
+        {CANARY("dwell: 1ms"), AT "74: endpoints.e.canary.dwell: expected 100ms to 720h, got \"1ms\"\n"},
+    };
+    EXPECT_ALL(cases);
+}
+
+Test(config, a_canary_is_two_arms_and_has_its_defaults)
+{
+    struct config *config = parse(TWO_MODELS "  e: {canary: {" PAIR "}}\n");
+    const struct config_endpoint *endpoint = config->endpoints[0];
+    const struct config_canary *canary = endpoint->canary;
+    cr_expect_eq(endpoint->n_arms, 2);
+    cr_expect_eq(endpoint->arms[0].version, canary->baseline);
+    cr_expect_eq(endpoint->arms[1].version, canary->candidate);
+    cr_expect_str_eq(endpoint->arms[1].name, "digits@forest");
+    cr_expect(endpoint->arms[0].weight == 1 && endpoint->arms[1].weight == 0);
+    cr_assert_eq(canary->n_steps, 5);
+    cr_expect(canary->steps[0] == 0.01 && canary->steps[3] == 0.5 && canary->steps[4] == 1);
+    cr_expect_eq(canary->dwell_us, 600000000u);
+    cr_expect_eq(canary->min_requests, 200);
+    cr_expect_float_eq(canary->alpha, 0.05, 1e-12);
+    cr_expect_float_eq(canary->errors, 0.005, 1e-12);
+    cr_expect_float_eq(canary->latency_quantile, 0.99, 1e-12);
+    cr_expect_float_eq(canary->latency_slower, 0.2, 1e-12);
+    cr_expect(canary->disagreement < 0);
+    config_unref(config);
 }
 
 #define BAD_START                                                                                            \
