@@ -63,6 +63,10 @@ uint32_t pool_names(const struct pool *pool, struct discovery_status *out, uint3
 {
     return (void)pool, (void)out, (void)room, 0;
 }
+uint64_t pool_crashes(const struct pool *pool)
+{
+    return (void)pool, 0;
+}
 bool pool_call_is_stranded(const struct pool *pool, const struct pool_call *call)
 {
     return (void)call, pool->stranded;
