@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "admin_rollouts.h"
 #include "edge/listener.h"
 #include "replica/pool.h"
 #include "support/log.h"
@@ -22,6 +23,7 @@ enum { ADMIN_CONNECTIONS = 256 };
 struct admin {
     struct gateway *gateway;
     struct reload *reload;
+    struct rollouts *rollouts;
     struct listener *listener;
     struct config_limits limits;
     struct replica_status *replicas; /* room for one version's */
@@ -401,6 +403,8 @@ static int write_index(struct admin *admin, struct buf *out)
         buf_printf(out, "  %-16s %s\n", pages[i].path, pages[i].about);
     for (int i = 0; i < ACTIONS; i++)
         buf_printf(out, "  %-16s %s\n", actions[i].path, actions[i].about);
+    buf_text(out, "  /rollouts        how each endpoint shares out its requests; /rollouts/NAME: one\n"
+                  "                   POST /rollouts/NAME/set, reset, promote, rollback, pause, resume\n");
     return 200;
 }
 
@@ -510,10 +514,40 @@ static void act(struct admin *admin, struct exchange *exchange, const struct act
         action->act(admin, exchange);
 }
 
+static void answer_rollouts(struct admin *admin, struct exchange *exchange)
+{
+    struct http_reply reply = {.status = 200, .content_type = "application/json"};
+    struct gw_err err;
+    if (admin_rollouts_answer(admin->rollouts, exchange, &reply.body, &err) != GW_OK) {
+        buf_clear(&reply.body);
+        admin_error(&reply, err.status, err.what);
+    }
+    admin_reply(exchange, &reply);
+}
+
+static void handle_rollouts(struct admin *admin, struct exchange *exchange, bool acts)
+{
+    enum http_method method = exchange->message.method;
+    struct gw_err err;
+    if (acts && method != HTTP_M_POST)
+        reply_error(exchange, GW_E_METHOD, "Allow: POST\r\n", "this is asked for with POST");
+    else if (!acts && method != HTTP_M_GET && method != HTTP_M_HEAD)
+        reply_error(exchange, GW_E_METHOD, "Allow: GET, HEAD\r\n", "this page is read with GET");
+    else if (acts && admin_permits(admin, exchange, &err) != GW_OK)
+        reply_error(exchange, err.status, "WWW-Authenticate: Bearer\r\n", err.what);
+    else
+        answer_rollouts(admin, exchange);
+}
+
 static void admin_handle(void *owner, struct exchange *exchange)
 {
     struct admin *admin = owner;
     const char *path = exchange->message.path;
+    bool acts;
+    if (admin_rollouts_has(path, &acts)) {
+        handle_rollouts(admin, exchange, acts);
+        return;
+    }
     for (int i = 0; i < PAGES; i++)
         if (!strcmp(path, pages[i].path)) {
             show(admin, exchange, &pages[i]);
@@ -533,7 +567,8 @@ static void admin_refuse(void *owner, const char *path, const struct gw_err *err
     admin_error(reply, err->status, err->what);
 }
 
-struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reload *reload, struct gw_err *err)
+struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reload *reload,
+                        struct rollouts *rollouts, struct gw_err *err)
 {
     const struct config *config = gateway_config(gateway);
     struct admin *admin = calloc(1, sizeof *admin);
@@ -542,6 +577,7 @@ struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reloa
         return NULL;
     admin->gateway = gateway;
     admin->reload = reload;
+    admin->rollouts = rollouts;
     admin->started_us = loop_now_us();
     admin->limits = config->limits;
     admin->limits.connections = ADMIN_CONNECTIONS;

@@ -1,19 +1,20 @@
 /*
- * admin: the operators' listener: /health/live, /health/ready, /health/serving, /status, /metrics. Runs on the
+ * admin: the operators' listener: /health/live, /health/ready, /health/serving, /status, /metrics, /rollouts. Runs on the
  * main thread's own loop, so that it answers whatever the shards are doing.
- * POST /reload changes something: it is for who has the token of admin_token_file, or, where there is none, for this
+ * POST /reload and POST /rollouts/... change something: they are for who has the token of admin_token_file, or, where there is none, for this
  * machine alone.
  */
 #ifndef XEBEC_ADMIN_H
 #define XEBEC_ADMIN_H
 
 #include "reload.h"
+#include "rollouts.h"
 #include "shard.h"
 #include "support/loop.h"
 
 struct admin;
 struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reload *reload,
-                        struct gw_err *err) GW_MUST_CHECK;
+                        struct rollouts *rollouts, struct gw_err *err) GW_MUST_CHECK;
 uint16_t admin_port(const struct admin *admin);
 void admin_drain(struct admin *admin); /* ready and serving answer 503 from now on */
 void admin_free(struct admin *admin);

@@ -154,6 +154,7 @@ struct config {
     const char *path;
     struct config_address listen, admin; /* 127.0.0.1:8080, 127.0.0.1:8081 */
     const char *admin_token_file; /* admin_token_file: NULL: none; an absolute path */
+    const char *state_dir;    /* state_dir: NULL: none; an absolute path */
     bool watch;               /* watch: false; whether a change of the file is applied by itself */
     uint32_t shards;          /* shards: the cores */
     enum config_transport transport;

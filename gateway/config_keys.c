@@ -32,6 +32,9 @@ static const struct key keys[] = {
      .meaning = "where operators connect: health, status, metrics, changes"},
     {"admin_token_file", KEY_FILE, FIELD(struct config, admin_token_file),
      .meaning = "a file with the token that changes by the admin listener need; read when one is asked for"},
+    {"state_dir", KEY_FILE, FIELD(struct config, state_dir),
+     .meaning =
+         "a folder for what is changed at run time, so that a restart keeps it; made where it is not there"},
     {"watch", KEY_BOOLEAN, "false", FIELD(struct config, watch),
      .meaning = "apply this file by itself when it changes"},
     {"shards", KEY_SHARDS, "cores", BETWEEN("1", "256"), FIELD(struct config, shards),

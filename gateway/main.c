@@ -16,6 +16,7 @@
 #include "config.h"
 #include "health.h"
 #include "reload.h"
+#include "rollouts.h"
 #include "shard.h"
 #include "support/log.h"
 #include "support/loop.h"
@@ -230,49 +231,78 @@ static void serve_until_stopped(struct loop *loop, struct reload *reload)
     stop_signalled = 0;
 }
 
+/* What a process serves with; some of it may be missing. */
+struct served {
+    struct rollouts *rollouts;
+    struct gateway *gateway;
+    struct reload *reload;
+    struct admin *admin;
+};
+
 /* Until everything is answered, time is up, or another signal. */
-static bool serve_until_drained(struct loop *loop, struct gateway *gateway, struct admin *admin)
+static bool serve_until_drained(struct loop *loop, struct served *served)
 {
     struct drain drain = {.done = {.run = drain_finished}, .loop = loop};
-    log_info("draining", LOG_INT("drain_us", gateway_config(gateway)->timeouts.drain_us));
-    admin_drain(admin);
-    gateway_drain(gateway, &drain.done);
+    log_info("draining", LOG_INT("drain_us", gateway_config(served->gateway)->timeouts.drain_us));
+    admin_drain(served->admin);
+    rollouts_stop(served->rollouts);
+    gateway_drain(served->gateway, &drain.done);
     while (!drain.finished && !stop_signalled)
         loop_run(loop);
     bool finished = drain.finished;
-    admin_free(admin);
-    bool clean = gateway_stop(gateway) && finished;
+    admin_free(served->admin);
+    bool clean = gateway_stop(served->gateway) && finished;
     loop_flush(loop); /* `drain` may still lie in its mailbox */
     log_info("stopped", LOG_BOOL("clean", clean));
     return clean;
 }
 
+/* Bottom up; false with err where something cannot be had. */
+static bool start(struct served *served, struct config *config, struct loop *loop, struct metrics *metrics,
+                  int access_log, struct gw_err *err)
+{
+    served->rollouts = rollouts_new(loop, metrics, config, err);
+    if (!served->rollouts)
+        return false;
+    const struct gateway_tuner tuner = rollouts_tuner(served->rollouts);
+    block_signals(SIG_BLOCK);
+    served->gateway = gateway_start(config, metrics, access_log, loop, &tuner, err);
+    block_signals(SIG_UNBLOCK);
+    if (!served->gateway)
+        return false;
+    gw_err_set(err, GW_E_NO_MEMORY, "out of memory while starting");
+    served->reload = reload_new(loop, served->gateway);
+    if (!served->reload || !rollouts_start(served->rollouts, served->gateway))
+        return false;
+    served->admin = admin_new(loop, served->gateway, served->reload, served->rollouts, err);
+    return served->admin != NULL;
+}
+
 static int serve_config(struct config *config, struct loop *loop, struct metrics *metrics)
 {
     struct gw_err err;
+    struct served served = {NULL};
     int access_log = open_access_log(config->access_log);
     if (config->access_log && access_log < 0) {
         fprintf(stderr, "xebec: cannot open the access log %s: %s\n", config->access_log, strerror(errno));
         return EXIT_FAILURE;
     }
-    block_signals(SIG_BLOCK);
-    struct gateway *gateway = gateway_start(config, metrics, access_log, loop, &err);
-    block_signals(SIG_UNBLOCK);
-    struct reload *reload = gateway ? reload_new(loop, gateway) : NULL;
-    struct admin *admin = reload ? admin_new(loop, gateway, reload, &err) : NULL;
     bool clean = false;
-    if (admin) {
+    if (start(&served, config, loop, metrics, access_log, &err)) {
         log_info("serving", LOG_TEXT("version", XEBEC_VERSION), LOG_TEXT("listen", config->listen.text),
-                 LOG_INT("port", gateway_port(gateway)), LOG_TEXT("admin", config->admin.text),
-                 LOG_INT("admin_port", admin_port(admin)), LOG_INT("shards", config->shards));
-        serve_until_stopped(loop, reload);
-        clean = serve_until_drained(loop, gateway, admin);
+                 LOG_INT("port", gateway_port(served.gateway)), LOG_TEXT("admin", config->admin.text),
+                 LOG_INT("admin_port", admin_port(served.admin)), LOG_INT("shards", config->shards));
+        serve_until_stopped(loop, served.reload);
+        clean = serve_until_drained(loop, &served);
     } else {
         fprintf(stderr, "xebec: %s\n", err.what);
-        if (gateway)
-            gateway_stop(gateway);
+        if (served.rollouts)
+            rollouts_stop(served.rollouts);
+        if (served.gateway)
+            gateway_stop(served.gateway);
     }
-    reload_free(reload);
+    reload_free(served.reload);
+    rollouts_free(served.rollouts);
     if (access_log >= 0)
         close(access_log);
     return clean ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -36,6 +36,7 @@ struct shard {
 
 struct gateway {
     struct plan *plan; /* in force */
+    struct gateway_tuner tuner;
     struct metrics *metrics;
     struct cache *cache;
     struct resolver *resolver;
@@ -118,6 +119,11 @@ static struct plan *gateway_make_plan(struct gateway *gateway, struct config *co
     return NULL;
 }
 
+static bool gateway_tune(const struct gateway *gateway, struct plan *plan)
+{
+    return !gateway->tuner.tune || gateway->tuner.tune(gateway->tuner.owner, plan);
+}
+
 /* A unix socket cannot be shared by binding it again: the first shard has it alone. */
 static struct config_limits shard_limits(const struct gateway *gateway, const struct config *config)
 {
@@ -189,7 +195,7 @@ static bool gateway_open(struct gateway *gateway, struct config *config, struct 
         if (!shard_open(&gateway->shards[i], config->transport))
             return false;
     gateway->plan = gateway_make_plan(gateway, config);
-    if (!gateway->plan)
+    if (!gateway->plan || !gateway_tune(gateway, gateway->plan))
         return false;
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
@@ -228,7 +234,7 @@ static bool gateway_run(struct gateway *gateway, struct gw_err *err)
 }
 
 struct gateway *gateway_start(struct config *config, struct metrics *metrics, int access_log_fd,
-                              struct loop *loop, struct gw_err *err)
+                              struct loop *loop, const struct gateway_tuner *tuner, struct gw_err *err)
 {
     struct gateway *gateway = calloc(1, sizeof *gateway);
     struct shard *shards = calloc(config->shards, sizeof *shards);
@@ -239,6 +245,7 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
         return NULL;
     }
     redis_voice_init(&gateway->redis_voice);
+    gateway->tuner = tuner ? *tuner : (struct gateway_tuner){NULL};
     gateway->metrics = metrics;
     gateway->loop = loop;
     gateway->shards = shards;
@@ -305,19 +312,24 @@ static bool addresses_same(const struct config_address *a, const struct config_a
     return strcmp(a->text, b->text) == 0;
 }
 
+/* NULL: none. */
+static bool texts_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 /* What the process was built around. */
 static enum gw_status refuse_change(const struct config *now, const struct config *next, struct gw_err *err)
 {
-    const char *key =
-        !addresses_same(&now->listen, &next->listen)    ? "listen"
-        : !addresses_same(&now->admin, &next->admin)    ? "admin"
-        : now->shards != next->shards                   ? "shards"
-        : now->transport != next->transport             ? "transport"
-        : now->cache_bytes != next->cache_bytes         ? "cache.memory"
-        : !config_redis_same(&now->redis, &next->redis) ? "cache.redis"
-        : strcmp(now->access_log ? now->access_log : "", next->access_log ? next->access_log : "") != 0
-            ? "log.access"
-            : NULL;
+    const char *key = !addresses_same(&now->listen, &next->listen)     ? "listen"
+                      : !addresses_same(&now->admin, &next->admin)     ? "admin"
+                      : now->shards != next->shards                    ? "shards"
+                      : now->transport != next->transport              ? "transport"
+                      : now->cache_bytes != next->cache_bytes          ? "cache.memory"
+                      : !config_redis_same(&now->redis, &next->redis)  ? "cache.redis"
+                      : !texts_same(now->access_log, next->access_log) ? "log.access"
+                      : !texts_same(now->state_dir, next->state_dir)   ? "state_dir"
+                                                                       : NULL;
     return key ? gw_err_set(err, GW_E_INVALID,
                             "%s cannot change while the gateway runs; restart it, or leave %s as it is", key,
                             key)
@@ -369,18 +381,31 @@ static void shard_changes(void *arg)
         listener_set_limits(shard->listener, &limits, &config->timeouts);
 }
 
-/* All shards go by the new plan when this returns; requests in flight by theirs. */
+/*
+ * All shards go by the new plan when this returns; requests in flight by theirs. periods: one for each shard,
+ * taken over.
+ */
+static void gateway_enter(struct gateway *gateway, struct plan *plan, struct period **periods)
+{
+    for (uint32_t i = 0; i < gateway->n_shards; i++) {
+        struct shard_change change = {.shard = &gateway->shards[i], .period = periods[i]};
+        shard_call(change.shard, shard_changes, &change);
+        periods[i] = NULL;
+    }
+    plan_unref(gateway->plan);
+    gateway->plan = plan_ref(plan);
+    log_set_level(plan->config->log_level);
+}
+
+/* Weights may have been set while it was under way: they are asked for now. */
 static void changeover_commit(struct changeover *changeover)
 {
     struct gateway *gateway = changeover->gateway;
-    for (uint32_t i = 0; i < gateway->n_shards; i++) {
-        struct shard_change change = {.shard = &gateway->shards[i], .period = changeover->periods[i]};
-        shard_call(change.shard, shard_changes, &change);
-        changeover->periods[i] = NULL;
+    if (!gateway_tune(gateway, changeover->plan)) {
+        changeover_end(changeover, GW_E_NO_MEMORY, "out of memory; nothing was changed");
+        return;
     }
-    plan_unref(gateway->plan);
-    gateway->plan = plan_ref(changeover->plan);
-    log_set_level(gateway->plan->config->log_level);
+    gateway_enter(gateway, changeover->plan, changeover->periods);
     changeover_end(changeover, GW_OK, "");
 }
 
@@ -393,6 +418,14 @@ static void changeover_check(struct loop_timer *timer)
         changeover_commit(changeover);
 }
 
+static bool periods_new(const struct gateway *gateway, struct plan *plan, struct period **periods)
+{
+    for (uint32_t i = 0; i < gateway->n_shards; i++)
+        if (!(periods[i] = period_new(gateway->metrics, plan)))
+            return false;
+    return true;
+}
+
 static struct changeover *changeover_new(struct gateway *gateway, struct config *config)
 {
     struct changeover *changeover =
@@ -403,14 +436,8 @@ static struct changeover *changeover_new(struct gateway *gateway, struct config 
     changeover->check.fire = changeover_check;
     changeover->until_us = loop_now_us() + WARM_PATIENCE_US;
     changeover->plan = gateway_make_plan(gateway, config);
-    for (uint32_t i = 0; changeover->plan && i < gateway->n_shards; i++) {
-        changeover->periods[i] = period_new(gateway->metrics, changeover->plan);
-        if (!changeover->periods[i])
-            goto fail;
-    }
-    if (changeover->plan)
+    if (changeover->plan && periods_new(gateway, changeover->plan, changeover->periods))
         return changeover;
-fail:
     changeover_free(changeover);
     return NULL;
 }
@@ -433,6 +460,24 @@ enum gw_status gateway_change(struct gateway *gateway, struct config *config,
     gateway->changeover = changeover;
     changeover_check(&changeover->check);
     return GW_OK;
+}
+
+enum gw_status gateway_retune(struct gateway *gateway, struct gw_err *err)
+{
+    enum gw_status status = GW_E_NO_MEMORY;
+    if (gateway->draining)
+        return gw_err_set(err, GW_E_DRAINING, "the gateway is draining");
+    struct period **periods = calloc(gateway->n_shards, sizeof(struct period *));
+    struct plan *plan = periods ? plan_again(gateway->plan) : NULL;
+    if (plan && gateway_tune(gateway, plan) && periods_new(gateway, plan, periods)) {
+        gateway_enter(gateway, plan, periods);
+        status = GW_OK;
+    }
+    for (uint32_t i = 0; periods && i < gateway->n_shards; i++)
+        period_free(periods[i]);
+    plan_unref(plan);
+    free(periods);
+    return status == GW_OK ? GW_OK : gw_err_set(err, status, "out of memory; nothing was changed");
 }
 
 /* --- the end

@@ -14,12 +14,18 @@
 
 struct gateway; /* all shards, and what they share */
 
+/* Called with every plan before it comes into force: to set other weights than the file's. False: out of memory. */
+struct gateway_tuner {
+    bool (*tune)(void *owner, struct plan *plan);
+    void *owner;
+};
 /*
  * Builds every shard, binds, and starts the threads. NULL with err filled. loop: the caller's, whose thread alone may call
- * what follows, and on which its callbacks run. Takes a reference to config.
+ * what follows, and on which its callbacks run. Takes a reference to config. tuner: copied; NULL: none, the file's weights
+ * stay.
  */
 struct gateway *gateway_start(struct config *config, struct metrics *metrics, int access_log_fd, struct loop *loop,
-                              struct gw_err *err) GW_MUST_CHECK;
+                              const struct gateway_tuner *tuner, struct gw_err *err) GW_MUST_CHECK;
 /*
  * Serves by another configuration from some moment on, without losing a request: versions that stay the same go on as they
  * are; new ones first get 5 s to have a ready replica, then every shard changes over, and requests in flight finish by
@@ -30,6 +36,11 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
 GW_MUST_CHECK enum gw_status gateway_change(struct gateway *gateway, struct config *config,
                                             void (*done)(void *owner, const struct gw_err *err), void *owner,
                                             struct gw_err *err);
+/*
+ * Has the tuner look at the weights again: when this returns, all shards go by what it set. Quick, and never refused for a
+ * change under way, which asks the tuner when its own time has come. GW_E_NO_MEMORY, GW_E_DRAINING: nothing was changed.
+ */
+GW_MUST_CHECK enum gw_status gateway_retune(struct gateway *gateway, struct gw_err *err);
 /*
  * Stops accepting and finishes what is in flight, at most timeouts.drain. `drained` is posted to the caller's loop when the
  * last shard has stopped. Once.

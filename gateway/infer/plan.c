@@ -80,7 +80,8 @@ static bool plan_split(struct plan *plan, const struct config_endpoint *endpoint
     return done && place->headers;
 }
 
-struct plan *plan_new(struct config *config)
+/* With room for what it is about. */
+static struct plan *plan_empty(struct config *config)
 {
     struct plan *plan = calloc(1, sizeof *plan + config->n_versions * sizeof plan->versions[0]);
     if (!plan)
@@ -88,15 +89,48 @@ struct plan *plan_new(struct config *config)
     atomic_init(&plan->refs, 1);
     plan->config = config_ref(config);
     plan->endpoints = calloc(config->n_endpoints + 1, sizeof *plan->endpoints);
-    for (uint32_t i = 0; plan->endpoints && i < config->n_endpoints; i++)
-        if (!plan_split(plan, config->endpoints[i])) {
-            plan_unref(plan);
-            return NULL;
-        }
     if (plan->endpoints)
         return plan;
     plan_unref(plan);
     return NULL;
+}
+
+struct plan *plan_new(struct config *config)
+{
+    struct plan *plan = plan_empty(config);
+    for (uint32_t i = 0; plan && i < config->n_endpoints; i++)
+        if (!plan_split(plan, config->endpoints[i])) {
+            plan_unref(plan);
+            return NULL;
+        }
+    return plan;
+}
+
+static bool plan_split_again(struct plan *plan, const struct plan_endpoint *as,
+                             const struct config_endpoint *endpoint)
+{
+    struct plan_endpoint *place = &plan->endpoints[endpoint->index];
+    double *weights = calloc(endpoint->n_arms, sizeof *weights);
+    if (!weights)
+        return false;
+    memcpy(weights, as->weights, endpoint->n_arms * sizeof *weights);
+    place->weights = weights;
+    place->split = split_ref(as->split);
+    place->headers = headers_new(endpoint);
+    return place->headers;
+}
+
+struct plan *plan_again(const struct plan *plan)
+{
+    struct plan *again = plan_empty(plan->config);
+    for (uint32_t i = 0; again && i < plan->config->n_versions; i++)
+        again->versions[i] = version_ref(plan->versions[i]);
+    for (uint32_t i = 0; again && i < plan->config->n_endpoints; i++)
+        if (!plan_split_again(again, &plan->endpoints[i], plan->config->endpoints[i])) {
+            plan_unref(again);
+            return NULL;
+        }
+    return again;
 }
 
 struct version *plan_find_version(const struct plan *plan, const struct config_version *wanted)

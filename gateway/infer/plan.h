@@ -32,6 +32,8 @@ struct plan {
 
 /* With every endpoint's split, by the weights of the file; room for the versions, all NULL. NULL: out of memory. */
 struct plan *plan_new(struct config *config) GW_MUST_CHECK;
+/* The same once more, before it is shared: its versions and splits, not copies of them. NULL: out of memory. */
+struct plan *plan_again(const struct plan *plan) GW_MUST_CHECK;
 /* Other weights for an endpoint: n_arms of them, as in split_new(). Before the plan is shared. False: out of memory; nothing changed. */
 GW_MUST_CHECK bool plan_set_weights(struct plan *plan, const struct config_endpoint *endpoint, const double *weights);
 /*
