@@ -1,0 +1,447 @@
+"""Rollouts are changed while the gateway runs: by hand, by other gateways. No request is lost, none goes astray, and all is kept."""
+import json
+import os
+import signal
+import threading
+
+import pytest
+from xebec_testing.gateway import one_model
+from xebec_testing.http_client import ask_once
+from xebec_testing.patience import wait_until
+from xebec_testing.redis_server import RedisServer
+
+BUSY = bool(os.environ.get("XEBEC_SANITIZE"))
+
+
+@pytest.fixture
+def two(new_puppet):
+    return new_puppet(), new_puppet(version="v2")
+
+
+@pytest.fixture
+def redis(tmp_path):
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis").start()
+    yield server
+    server.kill()
+
+
+def split_config(two, weights=(90, 10), **changes):
+    config = one_model([two[0].unix], **changes)
+    config["models"]["m"]["versions"]["v2"] = {"replicas": [two[1].unix]}
+    config["endpoints"]["e"] = {"slo": "30s", "sticky": {"header": "u"},
+                                "split": [{"model": f"m@v{i + 1}", "weight": weight} for i, weight in enumerate(weights)]}
+    return config
+
+
+def post(gateway, path, body=None, headers=()):
+    return ask_once(gateway.admin, "POST", path, body, headers)
+
+
+def set_weights(gateway, *weights, **words):
+    reply = post(gateway, "/rollouts/e/set", {"weights": {f"m@v{i + 1}": w for i, w in enumerate(weights)}, **words})
+    assert reply.status == 200, reply
+    return reply.json()
+
+
+def show(gateway, endpoint="e"):
+    reply = gateway.ask_admin(f"/rollouts/{endpoint}")
+    assert reply.status == 200, reply
+    return reply.json()
+
+
+def weights_of(gateway):
+    return [arm["weight"] for arm in show(gateway)["arms"]]
+
+
+def wait_weights(gateway, *weights):
+    wait_until(lambda: weights_of(gateway) == list(weights), lambda: f"{weights}: {show(gateway)}")
+
+
+def rewrite(gateway, config):
+    fresh = gateway.config_path.with_suffix(".new")
+    fresh.write_text(json.dumps(config))
+    fresh.rename(gateway.config_path)
+
+
+def reload(gateway, config):
+    rewrite(gateway, config)
+    reply = post(gateway, "/reload")
+    assert reply.status == 200, reply
+
+
+def arms_of(gateway, users):
+    """{user: arm}; the header, the answering model and its version agree."""
+    arms = {}
+    with gateway.connect() as client:
+        for user in users:
+            reply = client.predict(headers=[f"u: {user}"], input=[1])
+            assert reply.status == 200 and reply.headers["x-xebec-version"] == reply.json()["model"], reply
+            arms[user] = reply.headers["x-xebec-arm"]
+    return arms
+
+
+USERS = [f"user-{number}" for number in range(100)]
+
+
+# --- by hand ---------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_set_and_the_log_says_who_what_and_why(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    assert show(gateway)["source"] == "file" and show(gateway)["changed"] is None
+    said = set_weights(gateway, 0, 1, who="ada", why="v2 is better")
+    assert said == show(gateway) and said["source"] == "set"
+    assert [(arm["name"], arm["weight"], arm["file"], arm["buckets"], arm["ready"]) for arm in said["arms"]] == [
+        ("m@v1", 0, 90, 0, True), ("m@v2", 1, 10, 10000, True)]
+    assert said["kept"] is None and said["shared"] is None, "there is no state_dir, and no Redis"
+    assert set(arms_of(gateway, USERS).values()) == {"m@v2"}
+    line, = gateway.events("rollout_changed")
+    assert (line["endpoint"], line["action"], line["who"], line["why"]) == ("e", "set", "ada (127.0.0.1)", "v2 is better")
+    assert (line["before"], line["after"]) == ("m@v1=90 m@v2=10", "m@v1=0 m@v2=1")
+    assert line["version"] == said["changed"]["version"] and said["changed"]["who"] == "ada (127.0.0.1)"
+    assert post(gateway, "/rollouts/e/reset").json()["source"] == "file"
+    assert weights_of(gateway) == [90, 10]
+    assert gateway.events("rollout_changed")[1]["after"] == "m@v1=90 m@v2=10"
+
+
+def test_arms_that_are_not_named_keep_their_weight(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    assert post(gateway, "/rollouts/e/set", {"weights": {"m@v2": 0.5}}).status == 200
+    assert weights_of(gateway) == [90, 0.5]
+
+
+@pytest.mark.parametrize("body, words", [
+    (None, "needs weights"), ({"weights": {}}, "needs weights"), ({"weights": [1]}, "needs weights"),
+    ({"weights": {"m@v3": 1}}, "endpoint e has: m@v1, m@v2"), ({"weights": {"m@v1": -1}}, "0 to 1000000"),
+    ({"weights": {"m@v1": "7"}}, "0 to 1000000"), ({"weights": {"m@v1": 1e300}}, "0 to 1000000"),
+    ({"weights": {"m@v1": 0, "m@v2": 0}}, "all weights would be 0"), (b"\xff\xfe{", "cannot be read"), (b"[" * 5000, "cannot be read"),
+    (b'{"weights": {"m@v1": 1', "cannot be read"), (b'{"weights": {"m@v1": 1, "m@v1": 2}}', "cannot be read"),
+])
+def test_nonsense_changes_nothing(body, words, two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    reply = post(gateway, "/rollouts/e/set", body)
+    assert reply.status == 400 and words in reply.json()["error"], reply
+    assert weights_of(gateway) == [90, 10] and not gateway.events("rollout_changed")
+
+
+def test_paths_and_methods(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    assert [each["endpoint"] for each in gateway.ask_admin("/rollouts").json()["rollouts"]] == ["e"]
+    assert gateway.ask_admin("/rollouts/f").status == 404
+    assert gateway.ask_admin("/rolloutsx").status == 404
+    assert gateway.ask_admin("/rollouts/e/set").status == 405
+    assert post(gateway, "/rollouts/e").status == 405
+    assert post(gateway, "/rollouts/e/sett", {}).status == 404
+    assert post(gateway, "/rollouts/f/set", {"weights": {"m@v1": 1}}).status == 404
+
+
+def test_changes_need_the_token_and_no_web_page(two, start_gateway, tmp_path):
+    (tmp_path / "token").write_text("correct horse\n")
+    gateway = start_gateway(split_config(two, admin_token_file=str(tmp_path / "token"))).wait_ready()
+    body = {"weights": {"m@v2": 1}}
+    assert post(gateway, "/rollouts/e/set", body).status == 401
+    assert post(gateway, "/rollouts/e/set", body, ["Authorization: Bearer wrong"]).status == 401
+    assert not gateway.events("rollout_changed") and show(gateway)["source"] == "file"
+    assert post(gateway, "/rollouts/e/set", body, ["Authorization: Bearer correct horse"]).status == 200
+    assert post(start_gateway(split_config(two)), "/rollouts/e/set", body, ["Origin: http://evil.example"]).status == 401
+
+
+def test_weights_change_while_a_reload_waits_for_a_new_version(two, new_puppet, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    config = split_config(two)
+    config["models"]["m"]["versions"]["v3"] = {"replicas": ["unix:/nowhere/at/all.sock"]}
+    rewrite(gateway, config)
+    answers = []
+    reloading = threading.Thread(target=lambda: answers.append(post(gateway, "/reload")))
+    reloading.start()
+    wait_until(lambda: gateway.metrics().sum("xebec_replicas", version="m@v3") == 1, "the new version to be warmed up")
+    set_weights(gateway, 0, 1)
+    assert reloading.is_alive() and set(arms_of(gateway, USERS).values()) == {"m@v2"}, "in force before the reload is done"
+    reloading.join()
+    assert answers[0].json() == {"reloaded": True, "without_replica": ["m@v3"]}
+    assert weights_of(gateway) == [0, 1] and set(arms_of(gateway, USERS).values()) == {"m@v2"}, "and after it"
+
+
+# --- the file, and what was set -----------------------------------------------------------------------------------
+
+
+def test_what_was_set_stays_until_the_file_says_otherwise(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    set_weights(gateway, 20, 80)
+    reload(gateway, split_config(two, watch=True))
+    assert weights_of(gateway) == [20, 80], "something else in the file changed"
+    reload(gateway, split_config(two, (90, 10, 0)[:2]))
+    assert weights_of(gateway) == [20, 80]
+    reload(gateway, split_config(two, (70, 30)))
+    assert weights_of(gateway) == [70, 30], "the file wins"
+    wait_until(lambda: gateway.events("rollout_dropped"), "a line in the log")
+    reload(gateway, split_config(two))
+    assert weights_of(gateway) == [90, 10], "it does not come back with the file of then"
+
+
+def test_an_arm_that_joins_with_nothing_changes_nothing_and_one_that_leaves_drops(two, start_gateway, new_puppet):
+    third = new_puppet(version="v3")
+    gateway = start_gateway(split_config(two)).wait_ready()
+    set_weights(gateway, 20, 80)
+    more = split_config(two)
+    more["models"]["m"]["versions"]["v3"] = {"replicas": [third.unix]}
+    more["endpoints"]["e"]["split"].append({"model": "m@v3", "weight": 0})
+    reload(gateway, more)
+    assert weights_of(gateway) == [20, 80, 0]
+    fewer = split_config(two)
+    fewer["endpoints"]["e"]["split"].pop()
+    reload(gateway, fewer)
+    assert weights_of(gateway) == [90]
+    wait_until(lambda: gateway.events("rollout_dropped"), "a line in the log")
+
+
+# --- restarts -------------------------------------------------------------------------------------------------------
+
+
+def state_file(folder):
+    return folder / "rollouts"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "state"
+
+
+def test_a_change_survives_a_kill_at_once(two, start_gateway, folder):
+    config = split_config(two, state_dir=str(folder))
+    gateway = start_gateway(config).wait_ready()
+    said = set_weights(gateway, 35, 65, who="ada")
+    assert said["kept"] is True
+    seen = arms_of(gateway, USERS)
+    gateway.kill()
+    gateway.ended = True
+    assert state_file(folder).stat().st_mode & 0o777 == 0o600 and folder.stat().st_mode & 0o777 == 0o700
+    again = start_gateway(config).wait_ready()
+    assert weights_of(again) == [35, 65] and show(again)["changed"] == said["changed"]
+    assert arms_of(again, USERS) == seen, "nobody changes sides over a restart"
+    reload(again, {**config, "watch": True})
+    assert arms_of(again, USERS) == seen, "nor over a reload"
+
+
+def test_a_file_that_changed_while_the_gateway_was_down_wins(two, start_gateway, folder):
+    gateway = start_gateway(split_config(two, state_dir=str(folder))).wait_ready()
+    set_weights(gateway, 35, 65)
+    gateway.stop()
+    again = start_gateway(split_config(two, (80, 20), state_dir=str(folder))).wait_ready()
+    assert weights_of(again) == [80, 20]
+    wait_until(lambda: again.events("rollout_dropped"), "a line in the log")
+    again.stop()
+    assert weights_of(start_gateway(split_config(two, state_dir=str(folder)))) == [90, 10]
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "foreign", "empty"])
+def test_a_state_of_no_use_is_set_aside_and_said(harm, two, start_gateway, folder):
+    config = split_config(two, state_dir=str(folder))
+    gateway = start_gateway(config).wait_ready()
+    set_weights(gateway, 35, 65)
+    gateway.stop()
+    good = state_file(folder).read_bytes()
+    bad = {"cut": good[:-20], "changed": good.replace(b"35", b"36"), "empty": b"",
+           "foreign": good.replace(b"xebec-rollouts 1", b"xebec-rollouts 2")}[harm]
+    state_file(folder).write_bytes(bad)
+    again = start_gateway(config).wait_ready()
+    assert weights_of(again) == [90, 10]
+    line, = again.events("rollouts_set_aside")
+    assert "rollouts.bad" in line["why"] and (harm != "foreign" or "another format" in line["why"]), line
+    assert (folder / "rollouts.bad").read_bytes() == bad
+    assert set_weights(again, 1, 1)["kept"] is True
+
+
+def test_a_disk_that_refuses_holds_nothing_up(two, start_gateway, folder):
+    config = split_config(two, state_dir=str(folder))
+    gateway = start_gateway(config).wait_ready()
+    blocker = folder / "rollouts.new"  # a folder where the file would be written: it can be made by root, too
+    blocker.mkdir()
+    assert set_weights(gateway, 0, 1)["kept"] is False
+    assert set(arms_of(gateway, USERS).values()) == {"m@v2"}, "in force all the same"
+    assert len(gateway.events("rollouts_not_kept")) == 1
+    blocker.rmdir()
+    wait_until(lambda: show(gateway)["kept"], "it to be tried again")
+    gateway.kill()
+    gateway.ended = True
+    assert weights_of(start_gateway(config)) == [0, 1]
+
+
+def test_a_folder_that_cannot_be_made_is_told_at_the_start(two, tmp_path):
+    from xebec_testing.gateway import run_xebec
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps(split_config(two, state_dir=str(tmp_path / "a" / "b"))))
+    done = run_xebec("serve", "--config", path)
+    assert done.returncode == 1 and "cannot be made" in done.stderr, done
+
+
+# --- several gateways ---------------------------------------------------------------------------------------------
+
+
+def shared_config(two, redis, weights=(90, 10), **changes):
+    timeout = {"connect": "1s", "command": "1s"}
+    return split_config(two, weights, cache={"memory": 0, "redis": {"url": redis.url, "timeout": timeout}}, **changes)
+
+
+def shared_ready(gateway):
+    gateway.wait_ready()
+    wait_until(lambda: {"rollouts"} <= {line.get("use") for line in gateway.events("redis_up")} or
+               gateway.metrics().sum("xebec_redis_breakers", use="rollouts", state="closed") == 1, "Redis")
+    return gateway
+
+
+@pytest.fixture
+def pair(two, redis, start_gateway):
+    return [shared_ready(start_gateway(shared_config(two, redis))) for _ in range(2)]
+
+
+def test_two_gateways_go_by_one_state(pair, redis, two, start_gateway):
+    one, other = pair
+    said = set_weights(one, 35, 65, who="ada", why="more")
+    wait_until(lambda: show(one)["shared"], "Redis to have it")
+    wait_weights(other, 35, 65)
+    assert show(other)["changed"] == said["changed"], "who, when and why are the same"
+    line = wait_until(lambda: other.events("rollout_changed"), "a line in the log")[0]
+    assert (line["action"], line["who"], line["before"]) == ("adopted", "ada (127.0.0.1)", "m@v1=90 m@v2=10")
+    assert arms_of(one, USERS) == arms_of(other, USERS), "the same client, the same arm"
+    set_weights(other, 10, 90)
+    wait_weights(one, 10, 90)
+    third = shared_ready(start_gateway(shared_config(two, redis)))
+    wait_weights(third, 10, 90)
+    assert arms_of(third, USERS) == arms_of(one, USERS)
+    assert post(third, "/rollouts/e/reset").status == 200
+    wait_weights(one, 90, 10)
+    wait_weights(other, 90, 10)
+
+
+def test_without_redis_a_change_counts_where_it_was_made_and_the_later_one_wins(pair, redis):
+    one, other = pair
+    set_weights(one, 50, 50)
+    wait_weights(other, 50, 50)
+    redis.kill()
+    for gateway in pair:
+        wait_until(lambda: not gateway.metrics().sum("xebec_redis_breakers", use="rollouts", state="closed"), "it to be missed")
+    assert set_weights(one, 1, 99)["shared"] is False
+    assert set_weights(other, 2, 98)["shared"] is False
+    assert weights_of(one) == [1, 99] and weights_of(other) == [2, 98]
+    redis.start()
+    wait_weights(one, 2, 98)
+    wait_until(lambda: show(one)["shared"] and show(other)["shared"], "both to agree")
+    assert weights_of(other) == [2, 98]
+
+
+def test_a_redis_that_lost_everything_is_told_again(pair, redis):
+    one, other = pair
+    set_weights(one, 50, 50)
+    wait_weights(other, 50, 50)
+    assert redis.ask("FLUSHALL") == "OK"
+    wait_until(lambda: redis.ask("GET", "xebec:rollouts:1:e"), "the record to be back")
+    assert weights_of(one) == weights_of(other) == [50, 50]
+
+
+@pytest.mark.parametrize("value", [b"", b"nonsense", b"9" * 33 + b"\n{", b"9" * 16 + b" " + b"f" * 16 + b'\n{"endpoint": "e"}'])
+def test_a_record_that_is_none_is_left_alone(value, pair, redis):
+    one, _ = pair
+    redis.ask("SET", "xebec:rollouts:1:e", value)
+    wait_until(lambda: one.events("rollout_not_understood"), "it to be noticed")
+    assert weights_of(one) == [90, 10]
+    set_weights(one, 3, 4)
+    assert weights_of(one) == [3, 4]
+
+
+def test_a_record_counts_only_where_the_file_is_the_one_it_was_made_for(two, redis, start_gateway):
+    """A new configuration reaches one gateway before the other."""
+    one = shared_ready(start_gateway(shared_config(two, redis, (50, 50))))
+    other = shared_ready(start_gateway(shared_config(two, redis)))
+    set_weights(one, 30, 70)
+    wait_until(lambda: show(other)["changed"], "it to be heard")
+    assert weights_of(other) == [90, 10], "its file is another"
+    reload(other, shared_config(two, redis, (50, 50)))
+    assert weights_of(other) == [30, 70]
+
+
+# --- under load -----------------------------------------------------------------------------------------------------
+
+
+class Load:
+    """Clients that ask and check every answer: status, header, the model that answered."""
+
+    def __init__(self, gateways, clients=4):
+        self.answers, self.wrong, self.stop = 0, [], threading.Event()
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._ask, args=(gateways[i % len(gateways)], i)) for i in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self, gateway, number):
+        count, wrong = 0, []
+        try:
+            with gateway.connect() as client:
+                while not self.stop.is_set():
+                    count += 1
+                    version = ["m@v1", "m@v2"][count // 10 % 2]
+                    forced = count % 10 == 0
+                    reply = client.predict(headers=[f"u: {number}-{count % 50}"] + ([f"X-Xebec-Arm: {version}"] if forced else []),
+                                           input=[count])
+                    # the puppets of both versions name themselves; so does the dialect, from what answered
+                    arm, said = reply.headers.get("x-xebec-arm"), reply.headers.get("x-xebec-version")
+                    if reply.status != 200 or arm != said or reply.json()["model"] != said or (forced and arm != version):
+                        wrong.append(repr(reply))
+        except Exception as problem:  # noqa: BLE001: whatever it is, it is a failed request
+            wrong.append(repr(problem))
+        with self.lock:
+            self.answers += count
+            self.wrong += wrong
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        return self
+
+
+def test_a_thousand_flips_and_a_thousand_reloads_lose_and_misroute_nothing(two, start_gateway, folder):
+    times = 200 if BUSY else 1000
+    config = split_config(two, state_dir=str(folder))
+    gateway = start_gateway(config).wait_ready()
+    load, failed = Load([gateway]), []
+
+    def flip():
+        for turn in range(times):
+            weights = [(1, 0), (0, 1), (50, 50), (99, 1)][turn % 4]
+            if [arm["weight"] for arm in set_weights(gateway, *weights)["arms"]] != list(weights):
+                failed.append(weights)
+
+    def reload_again():
+        for turn in range(times):
+            reload(gateway, {**config, "watch": bool(turn % 2)})
+    workers = [threading.Thread(target=flip), threading.Thread(target=reload_again)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    load.end()
+    assert not load.wrong, load.wrong[:3]
+    assert not failed and load.answers > 1000 and len(gateway.events("rollout_changed")) == times
+    assert len(gateway.events("reloaded")) == times
+    gateway.wait_metric(load.answers, "xebec_requests_total", outcome="ok")
+    # no request that a puppet saw went to an arm that its reply did not name: both counts agree, version by version
+    for version, puppet in (("m@v1", two[0]), ("m@v2", two[1])):
+        assert gateway.metrics().sum("xebec_requests_total", version=version) == sum(c["rows"] for c in puppet.calls())
+    print(f"{load.answers} answers, {times} flips, {times} reloads")
+
+
+def test_clients_stay_over_restarts_reloads_and_two_gateways(pair, two, redis, start_gateway):
+    set_weights(pair[0], 40, 60)
+    wait_weights(pair[1], 40, 60)
+    seen = arms_of(pair[0], USERS)
+    assert arms_of(pair[1], USERS) == seen and 20 < list(seen.values()).count("m@v2") < 95
+    for gateway in pair:
+        reload(gateway, shared_config(two, redis, watch=True))
+        assert arms_of(gateway, USERS) == seen
+    pair[1].kill()
+    pair[1].ended = True
+    again = shared_ready(start_gateway(shared_config(two, redis)))
+    wait_weights(again, 40, 60)
+    assert arms_of(again, USERS) == seen
