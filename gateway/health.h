@@ -11,8 +11,8 @@
 
 /*
  * GET /health/serving of the admin listener at `address`: host:port, [v6]:port or unix:/path; hosts are numeric.
- * Blocks, two seconds at most, and reads 8 KiB at most.
- * True: it answered 200. `said` gets what it answered, or why there is no answer: one line for a person.
+ * Blocks, two seconds at most, and reads 64 KiB at most.
+ * True: it answered 200. `said`, the caller's to clear, is what it answered, or why there is no answer: one line for a person.
  */
 bool health_ask(const char *address, struct buf *said);
 

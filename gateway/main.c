@@ -13,6 +13,7 @@
 #include <sodium.h>
 
 #include "admin.h"
+#include "commands.h"
 #include "config.h"
 #include "health.h"
 #include "reload.h"
@@ -28,6 +29,9 @@ static const char usage[] = "xebec " XEBEC_VERSION ", a model-serving gateway\n"
                             "  xebec serve --config FILE   serve predictions until SIGTERM or Ctrl-C\n"
                             "  xebec check --config FILE   report every problem of a configuration\n"
                             "  xebec health [ADDRESS]      ask a running gateway whether it takes requests\n"
+                            "  xebec status                show a running gateway: replicas, endpoints\n"
+                            "  xebec rollout COMMAND       show and change how endpoints share out requests\n"
+                            "  xebec reload                have a running gateway read its file again\n"
                             "  xebec version               print the version\n"
                             "\n"
                             "xebec COMMAND --help tells more.\n";
@@ -365,6 +369,12 @@ int main(int argc, char **argv)
         return with_config(argc, argv, check_help, check);
     if (!strcmp(command, "health"))
         return health(argc, argv);
+    if (!strcmp(command, "status"))
+        return command_status(argc, argv);
+    if (!strcmp(command, "reload"))
+        return command_reload(argc, argv);
+    if (!strcmp(command, "rollout"))
+        return command_rollout(argc, argv);
     if (!strcmp(command, "version") || !strcmp(command, "--version")) {
         bool help = argc > 2 && is_help(argv[2]);
         fputs(help ? version_help : "xebec " XEBEC_VERSION "\n", stdout);
