@@ -8,7 +8,8 @@ static const char root[] = "/rollouts";
 static const struct {
     const char *name;
     rollout_action *act;
-} actions[] = {{"set", rollouts_set}, {"reset", rollouts_reset}};
+} actions[] = {{"set", rollouts_set},           {"reset", rollouts_reset}, {"promote", rollouts_promote},
+               {"rollback", rollouts_rollback}, {"pause", rollouts_pause}, {"resume", rollouts_resume}};
 enum { ACTIONS = sizeof actions / sizeof actions[0] };
 
 bool admin_rollouts_has(const char *path, bool *acts)

@@ -174,13 +174,34 @@ static struct span ago(const struct print *print, const struct node *changed)
 
 static bool is_set(const struct node *rollout)
 {
-    return strcmp(node_text(rollout, "source", "file"), "file") != 0;
+    return strcmp(node_text(rollout, "source", "file"), "set") == 0;
+}
+
+/* "running, step 2 of 5". */
+static void add_canary(struct table *table, const struct node *canary)
+{
+    const struct node *steps = node_get(canary, "steps");
+    const char *phase = node_text(canary, "phase", "?");
+    bool runs = !strcmp(phase, "running"), well = runs || !strcmp(phase, "promoted");
+    table_add(table,
+              well                       ? INK_GOOD
+              : !strcmp(phase, "paused") ? INK_WARN
+                                         : INK_BAD,
+              "canary %s, step %.0f of %u", phase, node_number(canary, "step", 0), steps ? steps->count : 0);
+}
+
+static bool has_canary(const struct node *rollout)
+{
+    const struct node *canary = node_get(rollout, "canary");
+    return canary && canary->kind == NODE_MAP;
 }
 
 static void add_state(const struct print *print, struct table *table, const struct node *rollout)
 {
     const struct node *changed = node_get(rollout, "changed");
-    if (is_set(rollout))
+    if (has_canary(rollout))
+        add_canary(table, node_get(rollout, "canary"));
+    else if (is_set(rollout))
         table_add(table, INK_WARN, "set by %s %s ago", node_text(changed, "who", "?"),
                   ago(print, changed).text);
     else
@@ -234,14 +255,50 @@ static void print_changed(const struct print *print, const struct node *rollout)
     const struct node *changed = node_get(rollout, "changed");
     const char *why = node_text(changed, "why", "");
     struct buf words = {0};
-    buf_printf(&words, "%s", is_set(rollout) ? "set at run time" : "by the file");
+    buf_printf(&words, "%s",
+               has_canary(rollout) ? "by the canary"
+               : is_set(rollout)   ? "set at run time"
+                                   : "by the file");
     if (changed && changed->kind == NODE_MAP)
-        buf_printf(&words, "; %s by %s, %s ago", is_set(rollout) ? "changed" : "last changed",
+        buf_printf(&words, "; %s by %s, %s ago",
+                   is_set(rollout) || has_canary(rollout) ? "changed" : "last changed",
                    node_text(changed, "who", "?"), ago(print, changed).text);
     buf_printf(&words, "%s%s", why[0] ? ": " : "", why);
     buf_append(&words, "", 1);
     if (!words.failed)
         print_field(print, "weights", is_set(rollout) ? INK_WARN : INK_PLAIN, words.bytes);
+    buf_clear(&words);
+}
+
+static void print_gates(const struct print *print, const struct node *canary)
+{
+    static const char *const headings[] = {"GATE", ">P", ">REJECTS AT"};
+    struct table table;
+    table_init(&table, headings, 3);
+    for (const struct node *gate = first_of(canary, "gates"); gate; gate = gate->next) {
+        double p = node_number(gate, "p", 1), alpha = node_number(gate, "alpha", 0);
+        table_add(&table, INK_PLAIN, "%s", node_text(gate, "gate", "?"));
+        table_add(&table, p <= alpha ? INK_BAD : p < 0.2 ? INK_WARN : INK_PLAIN, "%.3g", p);
+        table_add(&table, INK_DIM, "%.3g", alpha);
+    }
+    buf_text(print->out, "\n");
+    table_print(&table, print->colour, print->out);
+    table_clear(&table);
+}
+
+static void print_canary(const struct print *print, const struct node *canary)
+{
+    const struct node *steps = node_get(canary, "steps");
+    const char *wait = node_text(canary, "waits_for", ""), *why = node_text(canary, "why", "");
+    struct buf words = {0};
+    buf_printf(&words, "%s for %s, step %.0f of %u (%.6g%%)%s%s", node_text(canary, "phase", "?"),
+               span_of(node_number(canary, "since_s", 0)).text, node_number(canary, "step", 0),
+               steps ? steps->count : 0, node_number(canary, "weight", 0) * 100, why[0] ? ": " : "", why);
+    buf_append(&words, "", 1);
+    if (!words.failed)
+        print_field(print, "canary", INK_PLAIN, words.bytes);
+    if (wait[0])
+        print_field(print, "waits", INK_PLAIN, wait);
     buf_clear(&words);
 }
 
@@ -264,6 +321,8 @@ void print_rollout(const struct print *print, const struct node *rollout)
     struct table table;
     ink_text(print->out, print->colour, INK_BOLD, node_text(rollout, "endpoint", "?"));
     buf_text(print->out, "\n");
+    if (has_canary(rollout))
+        print_canary(print, node_get(rollout, "canary"));
     print_changed(print, rollout);
     print_safety(print, rollout);
     buf_text(print->out, "\n");
@@ -274,6 +333,8 @@ void print_rollout(const struct print *print, const struct node *rollout)
     }
     table_print(&table, print->colour, print->out);
     table_clear(&table);
+    if (has_canary(rollout))
+        print_gates(print, node_get(rollout, "canary"));
 }
 
 /* --- reload ------------------------------------------------------------------------------------------------

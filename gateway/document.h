@@ -5,6 +5,7 @@
 #ifndef XEBEC_DOCUMENT_H
 #define XEBEC_DOCUMENT_H
 
+#include "config_json.h"
 #include "config_yaml.h"
 #include "support/arena.h"
 #include "support/err.h"

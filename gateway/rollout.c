@@ -54,6 +54,10 @@ struct rollout *rollout_new(const struct rollout_draft *draft)
     rollout->version = draft->version;
     rollout->at_ms = draft->at_ms;
     rollout->is_set = draft->weights != NULL;
+    if (draft->canary) {
+        rollout->canary = arena_text(&rollout->arena, draft->canary, strlen(draft->canary));
+        all = all && rollout->canary;
+    }
     if (all)
         return rollout;
     rollout_free(rollout);
@@ -72,7 +76,7 @@ void rollout_free(struct rollout *rollout)
 
 uint64_t rollout_next_version(uint64_t known, uint64_t wall_ms)
 {
-    return known >= wall_ms ? known + 1 : wall_ms;
+    return known + ROLLOUT_ROOM > wall_ms ? known + ROLLOUT_ROOM : wall_ms;
 }
 
 bool rollout_is_later(const struct rollout *rollout, const struct rollout *other)
@@ -105,6 +109,8 @@ static bool same(double a, double b)
 
 const char *rollout_objection(const struct rollout *rollout, const struct config_endpoint *endpoint)
 {
+    if (!rollout->canary != !endpoint->canary)
+        return endpoint->canary ? "the file has a canary now" : "the file has no canary any more";
     for (uint32_t i = 0; i < endpoint->n_arms; i++) {
         const struct rollout_arm *arm = arm_named(rollout, endpoint->arms[i].name);
         if (!same(arm ? arm->file : 0, endpoint->arms[i].weight))
@@ -143,6 +149,8 @@ void rollout_write(const struct rollout *rollout, struct buf *out)
     write_text(out, "gateway", rollout->gateway);
     write_text(out, "who", rollout->who);
     write_text(out, "why", rollout->why);
+    if (rollout->canary)
+        buf_printf(out, ",\"canary\":%s", rollout->canary);
     buf_printf(out, ",\"set\":%s,\"arms\":[", rollout->is_set ? "true" : "false");
     for (uint32_t i = 0; i < rollout->n_arms; i++) {
         const struct rollout_arm *arm = &rollout->arms[i];
@@ -185,6 +193,18 @@ static bool read_arms(struct rollout *rollout, const struct node *list, struct r
     return sum > 0;
 }
 
+/* As text again, for canary_read(), which judges it. False: out of memory. */
+static bool read_canary(struct rollout *rollout, const struct node *state)
+{
+    struct buf text = {0};
+    if (!state || state->kind != NODE_MAP)
+        return true;
+    node_write_json(state, &text);
+    rollout->canary = text.failed ? NULL : arena_text(&rollout->arena, text.bytes, text.length);
+    buf_clear(&text);
+    return rollout->canary;
+}
+
 enum gw_status rollout_read(const struct node *node, struct rollout **rollout, struct gw_err *err)
 {
     const struct node *list = node_get(node, "arms");
@@ -195,7 +215,8 @@ enum gw_status rollout_read(const struct node *node, struct rollout **rollout, s
         return gw_err_set(err, GW_E_INVALID, "it is no record of a rollout");
     struct rollout *read = rollout_empty(list->count, &arms);
     if (!read ||
-        !keep_words(read, endpoint, gateway, node_text(node, "who", ""), node_text(node, "why", ""))) {
+        !keep_words(read, endpoint, gateway, node_text(node, "who", ""), node_text(node, "why", "")) ||
+        !read_canary(read, node_get(node, "canary"))) {
         rollout_free(read);
         return gw_err_set(err, GW_E_NO_MEMORY, "out of memory");
     }

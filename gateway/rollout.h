@@ -5,9 +5,11 @@
  * weights are others, the file wins. Arms are compared by name, and one that is not there weighs 0; so an arm that the file
  * gets at weight 0, or loses at weight 0, changes nothing.
  *
- * Of two records of one endpoint the later one wins, wherever it was made: by `version`, then by `gateway`. A version is the
- * wall clock in milliseconds, or one more than the last one known, whichever is greater (a hybrid logical clock): who has seen
- * a change always comes after it, whatever the clocks say; changes that did not see each other go by the clocks.
+ * Of two records of one endpoint the later one wins, wherever it was made: by `version`, then by `gateway`. A person's change
+ * has the wall clock in milliseconds for its version, or ROLLOUT_ROOM more than the last version known, whichever is greater (a
+ * hybrid logical clock): who has seen a change always comes after it, whatever the clocks say; changes that did not see each
+ * other go by the clocks. What a judge decides has one more than the last version known: so a person's change that the judge
+ * has not heard of yet is the later one, and wins.
  *   Source: Kulkarni, Demirbas, Madappa, Avva, Leone, "Logical Physical Clocks", OPODIS 2014.
  */
 #ifndef XEBEC_ROLLOUT_H
@@ -18,7 +20,7 @@
 #include "support/arena.h"
 #include "support/buf.h"
 
-enum { ROLLOUT_WORDS_MAX = 200, ROLLOUT_GATEWAY_ROOM = 17 };
+enum { ROLLOUT_WORDS_MAX = 400, ROLLOUT_GATEWAY_ROOM = 17, ROLLOUT_ROOM = 1000 };
 
 struct rollout_arm {
     const char *name;
@@ -34,6 +36,7 @@ struct rollout {
     const char *who, *why;    /* a person's words; "" for none */
     uint64_t at_ms;           /* wall clock */
     bool is_set;              /* false: by the file again */
+    const char *canary;       /* the state of its canary, as canary_write() wrote it; NULL: it has none */
     const struct rollout_arm *arms;
     uint32_t n_arms;
 };
@@ -43,12 +46,13 @@ struct rollout_draft {
     const struct config_endpoint *endpoint;
     const double *weights;    /* by arm; NULL: the file's */
     const char *gateway, *who, *why; /* cut at ROLLOUT_WORDS_MAX */
+    const char *canary;       /* NULL: none */
     uint64_t version, at_ms;
 };
 struct rollout *rollout_new(const struct rollout_draft *draft) GW_MUST_CHECK; /* NULL: out of memory */
 void rollout_free(struct rollout *rollout);                                   /* NULL is harmless */
 
-uint64_t rollout_next_version(uint64_t known, uint64_t wall_ms);
+uint64_t rollout_next_version(uint64_t known, uint64_t wall_ms); /* for a person's change */
 /* Whether it comes after `other`; NULL comes before everything. */
 bool rollout_is_later(const struct rollout *rollout, const struct rollout *other);
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "rollout.h"
+#include "rollout_canary.h"
 #include "rollout_file.h"
 #include "rollout_share.h"
 #include "support/log.h"
@@ -16,15 +17,17 @@
 enum {
     POLL_US = 250000,
     SHARE_POLLS = 4,    /* of them between two questions to Redis, and two tries of a disk */
+    STATE_POLLS = 40,   /* of them between two times that a canary's evidence is kept */
     CHANGE_TEXT = 1024, /* weights in a line of the log */
 };
 
 /* One endpoint's. Stays for as long as the process, should the endpoint leave the file and come back. */
 struct place {
     struct place *next;
-    struct rollout *rollout; /* NULL: never changed */
-    bool counted;            /* it was in force once: when the file objects, it is dropped */
-    bool shared;             /* Redis has it */
+    struct rollout *rollout;       /* NULL: never changed */
+    struct rollout_canary *canary; /* NULL: none, or not needed yet */
+    bool counted;                  /* it was in force once: when the file objects, it is dropped */
+    bool shared;                   /* Redis has it */
     char name[];
 };
 
@@ -86,16 +89,53 @@ static const struct config_endpoint *endpoint_named(const struct rollouts *rollo
 /* --- what is in force --------------------------------------------------------------------------------------
  */
 
-static bool tune_endpoint(const struct rollouts *rollouts, struct plan *plan,
+/*
+ * Its canary by this configuration: as it stood by another, or as the record says, or from its beginning.
+ * False: out of memory; it is as it was.
+ */
+static bool bind_canary(const struct rollouts *rollouts, struct place *place, struct config *config,
+                        const struct config_endpoint *endpoint)
+{
+    struct buf state = {0};
+    const char *kept = place->rollout ? place->rollout->canary : NULL;
+    if (place->canary && rollout_canary_is_of(place->canary, config))
+        return true;
+    if (place->canary) {
+        rollout_canary_write_state(place->canary, &state);
+        buf_append(&state, "", 1);
+        kept = state.bytes;
+    }
+    struct rollout_canary *bound =
+        state.failed ? NULL : rollout_canary_new(rollouts->metrics, config, endpoint, kept);
+    buf_clear(&state);
+    if (!bound)
+        return false;
+    rollout_canary_free(place->canary);
+    place->canary = bound;
+    return true;
+}
+
+static void note_counted(struct place *place, const struct config_endpoint *endpoint)
+{
+    if (place_rollout(place, endpoint))
+        place->counted = true;
+}
+
+static bool tune_endpoint(struct rollouts *rollouts, struct plan *plan,
                           const struct config_endpoint *endpoint)
 {
     const double *now = plan->endpoints[endpoint->index].weights;
-    struct place *place = place_find(rollouts, endpoint->name);
+    struct place *place =
+        endpoint->canary ? place_get(rollouts, endpoint->name) : place_find(rollouts, endpoint->name);
     double weights[CONFIG_ARMS_MAX];
-    const struct rollout *rollout = place_rollout(place, endpoint);
-    if (rollout)
-        place->counted = true;
-    rollout_weights(rollout, endpoint, weights);
+    if (endpoint->canary && (!place || !bind_canary(rollouts, place, plan->config, endpoint)))
+        return false;
+    if (endpoint->canary)
+        rollout_canary_weights(place->canary, weights);
+    else
+        rollout_weights(place_rollout(place, endpoint), endpoint, weights);
+    if (place)
+        note_counted(place, endpoint);
     bool same = true;
     for (uint32_t i = 0; i < endpoint->n_arms; i++)
         same = same && !(weights[i] < now[i]) && !(weights[i] > now[i]);
@@ -104,7 +144,7 @@ static bool tune_endpoint(const struct rollouts *rollouts, struct plan *plan,
 
 static bool tune(void *owner, struct plan *plan)
 {
-    const struct rollouts *rollouts = owner;
+    struct rollouts *rollouts = owner;
     for (uint32_t i = 0; i < plan->config->n_endpoints; i++)
         if (!tune_endpoint(rollouts, plan, plan->config->endpoints[i]))
             return false;
@@ -226,32 +266,49 @@ static enum gw_status apply(struct rollouts *rollouts, struct place *place, stru
     return GW_OK;
 }
 
-static struct rollout *draft(struct rollouts *rollouts, const struct place *place,
-                             const struct config_endpoint *endpoint, const struct rollout_ask *ask,
-                             const double *weights)
+/* Somebody decided something. */
+struct decision {
+    const char *action, *who, *why;
+    const double *weights; /* NULL: by the file again */
+    bool by_judge;         /* of a canary: it gives way to a person's that it has not heard of */
+};
+
+static uint64_t next_version(const struct place *place, const struct decision *decision, uint64_t now_ms)
 {
-    uint64_t now_ms = wall_ms();
-    const struct rollout_draft words = {
-        .endpoint = endpoint,
-        .weights = weights,
-        .gateway = rollouts->id,
-        .who = ask->who,
-        .why = ask->why,
-        .version = rollout_next_version(place->rollout ? place->rollout->version : 0, now_ms),
-        .at_ms = now_ms};
-    return rollout_new(&words);
+    uint64_t known = place->rollout ? place->rollout->version : 0;
+    return decision->by_judge ? known + 1 : rollout_next_version(known, now_ms);
 }
 
-/* weights: NULL: by the file again. */
-static enum gw_status change(struct rollouts *rollouts, const struct rollout_ask *ask, const char *action,
-                             const double *weights, struct gw_err *err)
+static struct rollout *draft(struct rollouts *rollouts, const struct place *place,
+                             const struct config_endpoint *endpoint, const struct decision *decision)
 {
-    const struct config_endpoint *endpoint = endpoint_named(rollouts, ask->endpoint);
+    struct buf state = {0};
+    uint64_t now_ms = wall_ms();
+    if (place->canary && endpoint->canary) {
+        rollout_canary_write_state(place->canary, &state);
+        buf_append(&state, "", 1);
+    }
+    const struct rollout_draft words = {.endpoint = endpoint,
+                                        .weights = decision->weights,
+                                        .gateway = rollouts->id,
+                                        .who = decision->who,
+                                        .why = decision->why,
+                                        .canary = state.bytes,
+                                        .version = next_version(place, decision, now_ms),
+                                        .at_ms = now_ms};
+    struct rollout *rollout = state.failed ? NULL : rollout_new(&words);
+    buf_clear(&state);
+    return rollout;
+}
+
+static enum gw_status change(struct rollouts *rollouts, const struct config_endpoint *endpoint,
+                             const struct decision *decision, struct gw_err *err)
+{
     struct place *place = place_get(rollouts, endpoint->name);
-    struct rollout *rollout = place ? draft(rollouts, place, endpoint, ask, weights) : NULL;
+    struct rollout *rollout = place ? draft(rollouts, place, endpoint, decision) : NULL;
     if (!rollout)
         return gw_err_set(err, GW_E_NO_MEMORY, "out of memory; nothing was changed");
-    if (apply(rollouts, place, rollout, action, err) != GW_OK)
+    if (apply(rollouts, place, rollout, decision->action, err) != GW_OK)
         return err->status;
     place->shared = false;
     tell(rollouts, place);
@@ -315,18 +372,92 @@ enum gw_status rollouts_set(struct rollouts *rollouts, const struct rollout_ask 
 {
     const struct config_endpoint *endpoint;
     double weights[CONFIG_ARMS_MAX];
-    if (find(rollouts, ask->endpoint, &endpoint, err) != GW_OK ||
-        read_weights(rollouts, endpoint, ask->weights, weights, err) != GW_OK)
+    const struct decision decision = {.action = "set", .who = ask->who, .why = ask->why, .weights = weights};
+    if (find(rollouts, ask->endpoint, &endpoint, err) != GW_OK)
         return err->status;
-    return change(rollouts, ask, "set", weights, err);
+    if (endpoint->canary)
+        return gw_err_set(err, GW_E_INVALID,
+                          "%.64s has a canary, which sets the weights: promote it, roll it back, or pause it",
+                          endpoint->name);
+    if (read_weights(rollouts, endpoint, ask->weights, weights, err) != GW_OK)
+        return err->status;
+    return change(rollouts, endpoint, &decision, err);
+}
+
+/* From the canary's state to the plan. What cannot be applied is forgotten: it stands as the record says. */
+static enum gw_status change_canary(struct rollouts *rollouts, struct place *place,
+                                    const struct config_endpoint *endpoint, struct decision *decision,
+                                    struct gw_err *err)
+{
+    double weights[BOOK_ARMS];
+    rollout_canary_weights(place->canary, weights);
+    decision->weights = weights;
+    if (change(rollouts, endpoint, decision, err) == GW_OK)
+        return GW_OK;
+    rollout_canary_free(place->canary);
+    place->canary = NULL;
+    return err->status;
+}
+
+static enum gw_status reset_canary(struct rollouts *rollouts, struct place *place,
+                                   const struct config_endpoint *endpoint, struct decision *decision,
+                                   struct gw_err *err)
+{
+    struct rollout_canary *fresh =
+        rollout_canary_new(rollouts->metrics, gateway_plan(rollouts->gateway)->config, endpoint, NULL);
+    if (!fresh)
+        return gw_err_set(err, GW_E_NO_MEMORY, "out of memory; nothing was changed");
+    rollout_canary_free(place->canary);
+    place->canary = fresh;
+    return change_canary(rollouts, place, endpoint, decision, err);
 }
 
 enum gw_status rollouts_reset(struct rollouts *rollouts, const struct rollout_ask *ask, struct gw_err *err)
 {
     const struct config_endpoint *endpoint;
+    struct decision decision = {.action = "reset", .who = ask->who, .why = ask->why};
     if (find(rollouts, ask->endpoint, &endpoint, err) != GW_OK)
         return err->status;
-    return change(rollouts, ask, "reset", NULL, err);
+    struct place *place = place_get(rollouts, endpoint->name);
+    if (!place)
+        return gw_err_set(err, GW_E_NO_MEMORY, "out of memory; nothing was changed");
+    return endpoint->canary ? reset_canary(rollouts, place, endpoint, &decision, err)
+                            : change(rollouts, endpoint, &decision, err);
+}
+
+static enum gw_status order(struct rollouts *rollouts, const struct rollout_ask *ask, enum canary_order what,
+                            const char *action, struct gw_err *err)
+{
+    const struct config_endpoint *endpoint;
+    struct decision decision = {.action = action, .who = ask->who, .why = ask->why};
+    if (find(rollouts, ask->endpoint, &endpoint, err) != GW_OK)
+        return err->status;
+    if (!endpoint->canary)
+        return gw_err_set(err, GW_E_INVALID, "%.64s has no canary; its weights are set", endpoint->name);
+    struct place *place = place_get(rollouts, endpoint->name);
+    if (!place || !bind_canary(rollouts, place, gateway_plan(rollouts->gateway)->config, endpoint))
+        return gw_err_set(err, GW_E_NO_MEMORY, "out of memory; nothing was changed");
+    if (!rollout_canary_order(place->canary, what, ask->why[0] ? ask->why : ask->who))
+        return gw_err_set(err, GW_E_INVALID, "the canary of %.64s is %s: it cannot %s", endpoint->name,
+                          rollout_canary_phase(place->canary), action);
+    return change_canary(rollouts, place, endpoint, &decision, err);
+}
+
+enum gw_status rollouts_promote(struct rollouts *rollouts, const struct rollout_ask *ask, struct gw_err *err)
+{
+    return order(rollouts, ask, ORDER_PROMOTE, "promote", err);
+}
+enum gw_status rollouts_rollback(struct rollouts *rollouts, const struct rollout_ask *ask, struct gw_err *err)
+{
+    return order(rollouts, ask, ORDER_ROLLBACK, "rollback", err);
+}
+enum gw_status rollouts_pause(struct rollouts *rollouts, const struct rollout_ask *ask, struct gw_err *err)
+{
+    return order(rollouts, ask, ORDER_PAUSE, "pause", err);
+}
+enum gw_status rollouts_resume(struct rollouts *rollouts, const struct rollout_ask *ask, struct gw_err *err)
+{
+    return order(rollouts, ask, ORDER_RESUME, "resume", err);
 }
 
 /* --- what others changed -----------------------------------------------------------------------------------
@@ -344,10 +475,96 @@ static void heard(void *owner, const char *name, struct rollout *record)
         rollout_free(record);
         return;
     }
-    if (!endpoint_named(rollouts, name)) /* gone from the file since the question */
+    const struct config_endpoint *endpoint = endpoint_named(rollouts, name);
+    if (!endpoint) { /* gone from the file since the question */
         rollout_free(record);
-    else if (apply(rollouts, place, record, "adopted", &err) == GW_OK)
+        return;
+    }
+    if (record->canary && rollout_canary_fits(endpoint, record->canary)) {
+        rollout_canary_free(place->canary); /* it goes on from the record */
+        place->canary = NULL;
+    }
+    bool counts = !rollout_objection(record, endpoint);
+    if (apply(rollouts, place, record, counts ? "adopted" : "noted", &err) == GW_OK)
         place->shared = true;
+}
+
+/* --- canaries ----------------------------------------------------------------------------------------------
+ */
+
+/* Phase, step or weight are others now: in force, and one line of the log with the evidence. */
+static void tell_verdict(struct rollouts *rollouts, struct place *place,
+                         const struct config_endpoint *endpoint)
+{
+    struct buf why = {0};
+    struct buf evidence = {0};
+    struct gw_err err;
+    rollout_canary_evidence(place->canary, &evidence);
+    buf_printf(&why, "%s (%.*s)", rollout_canary_why(place->canary), (int)evidence.length,
+               evidence.length ? evidence.bytes : "");
+    buf_append(&why, "", 1);
+    struct decision decision = {.action = rollout_canary_phase(place->canary),
+                                .who = "canary",
+                                .why = why.failed ? "" : why.bytes,
+                                .by_judge = true};
+    if (change_canary(rollouts, place, endpoint, &decision, &err) != GW_OK)
+        log_error("canary_not_applied", LOG_TEXT("endpoint", endpoint->name), LOG_TEXT("why", err.what));
+    buf_clear(&evidence);
+    buf_clear(&why);
+}
+
+/* The evidence so far, for a restart and for whoever judges next: nobody's change, so not in the log. */
+static void keep_evidence(struct rollouts *rollouts, struct place *place,
+                          const struct config_endpoint *endpoint)
+{
+    double weights[BOOK_ARMS];
+    rollout_canary_weights(place->canary, weights);
+    const struct rollout *now = place->rollout;
+    const struct decision decision = {
+        .who = now ? now->who : "canary", .why = now ? now->why : "", .weights = weights, .by_judge = true};
+    struct rollout *record = draft(rollouts, place, endpoint, &decision);
+    if (!record)
+        return; /* next time */
+    rollout_free(place->rollout);
+    place->rollout = record;
+    place->shared = false;
+    keep(rollouts);
+    tell(rollouts, place);
+}
+
+static bool judges(const struct rollouts *rollouts)
+{
+    return !rollouts->share || rollout_share_judges(rollouts->share);
+}
+
+static void judge_one(struct rollouts *rollouts, const struct config_endpoint *endpoint)
+{
+    const struct plan *plan = gateway_plan(rollouts->gateway);
+    struct place *place = place_get(rollouts, endpoint->name);
+    if (!place || !bind_canary(rollouts, place, plan->config, endpoint))
+        return; /* out of memory: next time */
+    bool may_advance = !rollouts->share || rollout_share_is_up(rollouts->share);
+    if (judges(rollouts) && rollout_canary_judge(place->canary, plan, may_advance))
+        tell_verdict(rollouts, place, endpoint);
+    else if (judges(rollouts) && !rollout_canary_is_over(place->canary) && rollouts->polls % STATE_POLLS == 0)
+        keep_evidence(rollouts, place, endpoint);
+    if (place->canary)
+        rollout_canary_show(place->canary);
+}
+
+static void judge_all(struct rollouts *rollouts)
+{
+    const struct config *config = gateway_config(rollouts->gateway);
+    for (uint32_t i = 0; i < config->n_endpoints; i++)
+        if (config->endpoints[i]->canary)
+            judge_one(rollouts, config->endpoints[i]);
+    for (struct place *place = rollouts->places; place; place = place->next) {
+        const struct config_endpoint *endpoint = place->canary ? endpoint_named(rollouts, place->name) : NULL;
+        if (endpoint && endpoint->canary)
+            continue;
+        rollout_canary_free(place->canary); /* the file has none any more */
+        place->canary = NULL;
+    }
 }
 
 /* --- now and then ------------------------------------------------------------------------------------------
@@ -394,6 +611,7 @@ static void share_all(struct rollouts *rollouts)
     for (struct place *place = rollouts->places; place; place = place->next)
         tell(rollouts, place);
     rollout_share_ask(rollouts->share, gateway_config(rollouts->gateway));
+    rollout_share_lease(rollouts->share);
 }
 
 static void poll_all(struct loop_timer *timer)
@@ -401,6 +619,7 @@ static void poll_all(struct loop_timer *timer)
     struct rollouts *rollouts = container_of(timer, struct rollouts, poll);
     bool whole = ++rollouts->polls % SHARE_POLLS == 0;
     drop_what_is_over(rollouts);
+    judge_all(rollouts);
     if (whole && rollouts->unkept)
         keep(rollouts);
     if (whole && rollouts->share && rollout_share_is_up(rollouts->share))
@@ -462,7 +681,10 @@ static void write_endpoint(const struct rollouts *rollouts, const struct config_
     const struct rollout *rollout = place ? place->rollout : NULL;
     buf_text(out, "{");
     write_key_text(out, "endpoint", endpoint->name);
-    buf_printf(out, ",\"source\":\"%s\",", place_rollout(place, endpoint) ? "set" : "file");
+    buf_printf(out, ",\"source\":\"%s\",",
+               endpoint->canary                 ? "canary"
+               : place_rollout(place, endpoint) ? "set"
+                                                : "file");
     buf_printf(out, "\"kept\":%s,\"shared\":%s,\"changed\":",
                !rollouts->config->state_dir ? "null"
                : rollouts->unkept           ? "false"
@@ -476,6 +698,11 @@ static void write_endpoint(const struct rollouts *rollouts, const struct config_
         buf_text(out, "null");
     buf_text(out, ",");
     write_arms(rollouts, endpoint, out);
+    buf_text(out, ",\"canary\":");
+    if (place && place->canary)
+        rollout_canary_write(place->canary, out);
+    else
+        buf_text(out, "null");
     buf_text(out, "}");
 }
 
@@ -558,6 +785,7 @@ void rollouts_free(struct rollouts *rollouts)
     for (struct place *place = rollouts->places, *next; place; place = next) {
         next = place->next;
         rollout_free(place->rollout);
+        rollout_canary_free(place->canary);
         free(place);
     }
     config_unref(rollouts->config);

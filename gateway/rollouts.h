@@ -9,6 +9,12 @@
  * not; then the file wins (rollout_dropped). A disk that is full or a Redis that is gone holds up no change: it is
  * in force, the answer says that it is not `kept` or not `shared`, and it is tried again every second.
  *
+ * Canaries are judged here, four times a second. Of several gateways with one Redis one judges, whoever has the lease, by its
+ * own traffic: its evidence alone decides, so the chance of a false alarm is alpha whatever the number of gateways, and when
+ * another takes over it goes on from the evidence that the record has. (Were each to judge for itself and the first alarm to
+ * win, that chance would grow with every gateway. The sum of all counts would see more, but a gateway that restarts takes its
+ * counts along.) Without Redis the last to judge goes on guarding: it may roll back, but takes no step.
+ *
  * On the main thread, like gateway_retune(). Saving blocks it for as long as the disk takes; no request is answered there.
  */
 #ifndef XEBEC_ROLLOUTS_H
@@ -44,7 +50,8 @@ struct rollout_ask {
  */
 typedef enum gw_status rollout_action(struct rollouts *rollouts, const struct rollout_ask *ask, struct gw_err *err);
 GW_MUST_CHECK rollout_action rollouts_set;
-GW_MUST_CHECK rollout_action rollouts_reset; /* by the file again */
+GW_MUST_CHECK rollout_action rollouts_reset; /* by the file again; a canary: from its beginning */
+GW_MUST_CHECK rollout_action rollouts_promote, rollouts_rollback, rollouts_pause, rollouts_resume; /* a canary */
 
 /* Where an endpoint stands, as JSON: of all of them, or of one. GW_E_NOT_FOUND. */
 void rollouts_write_all(const struct rollouts *rollouts, struct buf *out);

@@ -117,7 +117,9 @@ static bool plan_split_again(struct plan *plan, const struct plan_endpoint *as,
     place->weights = weights;
     place->split = split_ref(as->split);
     place->headers = headers_new(endpoint);
-    return place->headers;
+    place->books = as->books ? arm_books_ref(as->books) : NULL;
+    memcpy(place->crashed_before, as->crashed_before, sizeof place->crashed_before);
+    return place->headers && (!place->books || draw_anew(place, place->split));
 }
 
 struct plan *plan_again(const struct plan *plan)

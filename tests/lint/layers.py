@@ -42,7 +42,7 @@ def judge_own(path, include):
     if source == "config":
         return None if CONFIG_MAY.fullmatch(include) else "config may include support/ and replica/tensor.h alone"
     if target == "config":
-        if include != "config.h" and not (path in TREE_READERS and include in ("config_yaml.h", "config_problems.h")):
+        if include != "config.h" and not (path in TREE_READERS and include in ("config_yaml.h", "config_json.h")):
             return "config.h is the one header of config"
         return "support knows nothing of configuration" if source == "support" else None
     if source not in LAYERS or target not in LAYERS:
