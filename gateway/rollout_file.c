@@ -66,6 +66,7 @@ static const char *judge_head(const struct buf *file, size_t *length)
     return strcmp(head, wanted) == 0 ? end + 1 : NULL;
 }
 
+/* take NULL: only whether they can be. */
 static enum gw_status take_records(const struct node *list,
                                    void (*take)(void *owner, struct rollout *rollout), void *owner,
                                    struct gw_err *err)
@@ -74,7 +75,10 @@ static enum gw_status take_records(const struct node *list,
         struct rollout *rollout;
         if (rollout_read(child, &rollout, err) != GW_OK)
             return err->status;
-        take(owner, rollout);
+        if (take)
+            take(owner, rollout);
+        else
+            rollout_free(rollout);
     }
     return list ? GW_OK : gw_err_set(err, GW_E_INVALID, "it has no records");
 }
@@ -92,9 +96,12 @@ static enum gw_status judge_file(const struct buf *file, void (*take)(void *owne
         return gw_err_set(err, GW_E_INVALID, "it was cut short or changed");
     if (document_read(&document, "the file", records, length, err) != GW_OK)
         return err->status;
-    take_records(node_get(document.root, "rollouts"), take, owner, err);
+    const struct node *list = node_get(document.root, "rollouts");
+    enum gw_status status = take_records(list, NULL, owner, err); /* all of them, or none */
+    if (status == GW_OK)
+        status = take_records(list, take, owner, err);
     document_clear(&document);
-    return err->status;
+    return status;
 }
 
 static enum gw_status set_aside(const char *folder, struct gw_err *err)

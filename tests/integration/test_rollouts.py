@@ -1,7 +1,8 @@
 """Rollouts are changed while the gateway runs: by hand, by other gateways. No request is lost, none goes astray, and all is kept."""
 import json
 import os
-import signal
+import random
+import re
 import threading
 
 import pytest
@@ -60,7 +61,7 @@ def wait_weights(gateway, *weights):
 
 def rewrite(gateway, config):
     fresh = gateway.config_path.with_suffix(".new")
-    fresh.write_text(json.dumps(config))
+    fresh.write_text(config if isinstance(config, str) else json.dumps(config))
     fresh.rename(gateway.config_path)
 
 
@@ -359,6 +360,139 @@ def test_a_record_counts_only_where_the_file_is_the_one_it_was_made_for(two, red
     assert weights_of(other) == [90, 10], "its file is another"
     reload(other, shared_config(two, redis, (50, 50)))
     assert weights_of(other) == [30, 70]
+
+
+# --- canaries -------------------------------------------------------------------------------------------------------
+
+
+def canary_config(two, steps=("50%", "100%"), dwell="200ms", **changes):
+    config = split_config(two, **changes)
+    config["endpoints"]["e"] = {"slo": "30s", "canary": {
+        "baseline": "m@v1", "candidate": "m@v2", "steps": list(steps), "dwell": dwell, "min_requests": 20,
+        "gates": {"errors": "40%", "latency": "off"}}}
+    return re.sub(r'"(\d+%|off)"', r"\1", json.dumps(config, indent=1))  # these are not quoted in YAML
+
+
+def canary_of(gateway):
+    return show(gateway)["canary"]
+
+
+def wait_phase(gateway, phase):
+    wait_until(lambda: (canary_of(gateway) or {}).get("phase") == phase, lambda: f"{phase}: {show(gateway)}", 60)
+
+
+class Traffic:
+    """Requests of nobody in particular, for as long as a canary takes; errors are its business."""
+
+    def __init__(self, *gateways):
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self._ask, args=(gateway,)) for gateway in gateways]
+
+    def _ask(self, gateway):
+        with gateway.connect() as client:
+            while not self.stop.is_set():
+                client.predict(input=[random.random()])  # answers from a cache say nothing of a version
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def test_a_good_candidate_takes_over_step_by_step(two, start_gateway):
+    gateway = start_gateway(canary_config(two, steps=["10%", "50%", "100%"])).wait_ready()
+    with Traffic(gateway, gateway):
+        wait_phase(gateway, "promoted")
+    assert weights_of(gateway) == [0, 1] and show(gateway)["source"] == "canary"
+    lines = gateway.events("rollout_changed")
+    assert {line["who"] for line in lines} == {"canary"} and all("errors p=" in line["why"] for line in lines), lines
+    after = [float(line["after"].split("m@v2=")[1]) for line in lines]
+    assert after == sorted(after) and {0.1, 0.5, 1.0} <= set(after), lines
+    assert gateway.metrics().sum("xebec_canary_phase", endpoint="e", phase="promoted") == 1
+
+
+def test_a_bad_candidate_is_rolled_back_and_stays_so_over_a_kill(two, start_gateway, folder):
+    two[1].play(mode="raise", version="v2")
+    config = canary_config(two, state_dir=str(folder))
+    gateway = start_gateway(config).wait_ready()
+    with Traffic(gateway, gateway):
+        wait_phase(gateway, "rolled_back")
+    assert weights_of(gateway) == [1, 0]
+    last = gateway.events("rollout_changed")[-1]
+    assert (last["action"], last["who"], last["after"]) == ("rolled_back", "canary", "m@v1=1 m@v2=0"), last
+    gateway.kill()
+    gateway.ended = True
+    again = start_gateway(config).wait_ready()
+    assert canary_of(again)["phase"] == "rolled_back" and weights_of(again) == [1, 0]
+    reload(again, canary_config(two, state_dir=str(folder), watch=True))
+    assert canary_of(again)["phase"] == "rolled_back", "nor does a reload begin it anew"
+
+
+def test_people_have_the_last_word(two, start_gateway):
+    gateway = start_gateway(canary_config(two, dwell="1h")).wait_ready()
+    wait_until(lambda: weights_of(gateway) == [0.5, 0.5], "the first step")
+    assert post(gateway, "/rollouts/e/set", {"weights": {"m@v2": 1}}).status == 400
+    assert post(gateway, "/rollouts/e/resume").status == 400, "it is not paused"
+    for action, phase, weights in [("pause", "paused", [0.5, 0.5]), ("resume", "running", [0.5, 0.5]),
+                                   ("promote", "promoted", [0, 1]), ("rollback", "rolled_back", [1, 0])]:
+        said = post(gateway, f"/rollouts/e/{action}", {"who": "ada", "why": f"to {action}"})
+        assert said.status == 200 and said.json()["canary"]["phase"] == phase, said
+        assert weights_of(gateway) == weights
+        line = gateway.events("rollout_changed")[-1]
+        assert (line["action"], line["who"], line["why"]) == (action, "ada (127.0.0.1)", f"to {action}")
+    assert post(gateway, "/rollouts/e/reset").json()["canary"]["phase"] == "running", "from its beginning"
+
+
+def test_only_canaries_are_promoted(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    for action in ("promote", "rollback", "pause", "resume"):
+        reply = post(gateway, f"/rollouts/e/{action}")
+        assert reply.status == 400 and "no canary" in reply.json()["error"], reply
+
+
+def shared_canary(two, redis, **changes):
+    cache = {"memory": 0, "redis": {"url": redis.url, "timeout": {"connect": "1s", "command": "1s"}}}
+    return canary_config(two, cache=cache, **changes)
+
+
+def test_of_two_gateways_one_judges_and_both_follow(two, redis, start_gateway):
+    pair = [shared_ready(start_gateway(shared_canary(two, redis))) for _ in range(2)]
+    with Traffic(*pair):
+        for gateway in pair:
+            wait_phase(gateway, "promoted")
+    for gateway in pair:
+        wait_weights(gateway, 0, 1)
+    verdicts = [[line for line in gateway.events("rollout_changed") if line["action"] == "promoted"] for gateway in pair]
+    assert sorted(len(each) for each in verdicts) == [0, 1], "one of them decided"
+
+
+def test_a_person_at_the_gateway_that_does_not_judge_is_obeyed(two, redis, start_gateway):
+    pair = [shared_ready(start_gateway(shared_canary(two, redis, dwell="1h"))) for _ in range(2)]
+    for gateway in pair:
+        wait_weights(gateway, 0.5, 0.5)
+    holder = wait_until(lambda: redis.ask("GET", "xebec:judge:1"), "a judge").decode()
+    names = [gateway.events("rollout_changed")[0] for gateway in pair]
+    other = pair[0] if names[0]["action"] == "adopted" else pair[1]
+    assert post(other, "/rollouts/e/rollback", {"who": "ada"}).json()["canary"]["phase"] == "rolled_back"
+    for gateway in pair:
+        wait_phase(gateway, "rolled_back")
+        wait_weights(gateway, 1, 0)
+    assert len(holder) == 16
+
+
+def test_when_the_judge_dies_another_takes_over(two, redis, start_gateway):
+    pair = [shared_ready(start_gateway(shared_canary(two, redis, dwell="6s"))) for _ in range(2)]
+    for gateway in pair:
+        wait_weights(gateway, 0.5, 0.5)
+    judge, other = sorted(pair, key=lambda gateway: gateway.events("rollout_changed")[0]["action"] == "adopted")
+    judge.kill()
+    judge.ended = True
+    with Traffic(other, other):
+        wait_phase(other, "promoted")
 
 
 # --- under load -----------------------------------------------------------------------------------------------------

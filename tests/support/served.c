@@ -202,7 +202,8 @@ enum gw_status served_try(struct served *served)
     metrics_free(served->metrics);
     served->metrics = metrics_new();
     if (served->metrics)
-        served->gateway = gateway_start(served->config, served->metrics, served->access_log, NULL, NULL, &err);
+        served->gateway =
+            gateway_start(served->config, served->metrics, served->access_log, NULL, NULL, &err);
     if (!served->gateway)
         return err.status;
     served->port = gateway_port(served->gateway);
