@@ -13,6 +13,7 @@
 #include "edge/endpoint.h"
 #include "edge/listener.h"
 #include "infer/request.h"
+#include "infer/rollout_metrics.h"
 #include "support/log.h"
 #include "support/resolve.h"
 
@@ -35,7 +36,8 @@ struct shard {
 };
 
 struct gateway {
-    struct plan *plan; /* in force */
+    struct plan *plan;          /* in force */
+    struct plan_gauges *gauges; /* of it; NULL: out of memory */
     struct gateway_tuner tuner;
     struct metrics *metrics;
     struct cache *cache;
@@ -184,6 +186,13 @@ static bool shard_infer(struct gateway *gateway, struct shard *shard)
                                 (uint32_t)(shard - gateway->shards), gateway->n_shards) == GW_OK;
 }
 
+/* For operators: what arms own by the plan in force. */
+static void gateway_show_shares(struct gateway *gateway)
+{
+    plan_gauges_free(gateway->gauges);
+    gateway->gauges = plan_gauges_new(gateway->metrics, gateway->plan);
+}
+
 static bool gateway_open(struct gateway *gateway, struct config *config, struct gw_err *err)
 {
     gw_err_set(err, GW_E_NO_MEMORY, "out of memory or file descriptors while starting");
@@ -197,6 +206,7 @@ static bool gateway_open(struct gateway *gateway, struct config *config, struct 
     gateway->plan = gateway_make_plan(gateway, config);
     if (!gateway->plan || !gateway_tune(gateway, gateway->plan))
         return false;
+    gateway_show_shares(gateway);
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
         if (!shard_infer(gateway, shard) || !shard_open_redis(gateway, shard) ||
@@ -394,6 +404,7 @@ static void gateway_enter(struct gateway *gateway, struct plan *plan, struct per
     }
     plan_unref(gateway->plan);
     gateway->plan = plan_ref(plan);
+    gateway_show_shares(gateway);
     log_set_level(plan->config->log_level);
 }
 
@@ -552,6 +563,7 @@ static void gateway_free(struct gateway *gateway)
     gateway_flush(gateway);
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         infer_clear(&gateway->shards[i].infer);
+    plan_gauges_free(gateway->gauges);
     plan_unref(gateway->plan);
     gateway_flush(gateway); /* versions are freed at home */
     for (uint32_t i = 0; i < gateway->n_shards; i++) {

@@ -157,12 +157,20 @@ static bool same_clients(const struct config_sticky *a, const struct config_stic
            !strcmp(a->salt, b->salt);
 }
 
+static const struct config_endpoint *same_name(const struct config *config,
+                                               const struct config_endpoint *endpoint)
+{
+    for (uint32_t i = 0; i < config->n_endpoints; i++)
+        if (!strcmp(config->endpoints[i]->name, endpoint->name))
+            return config->endpoints[i];
+    return NULL;
+}
+
 /* Where the plan before has the same canary; NULL: nowhere. */
 static const struct plan_endpoint *
 same_canary(const struct plan *plan, const struct config_endpoint *endpoint, const struct plan *former)
 {
-    const struct config_endpoint *before =
-        former ? config_endpoint(former->config, endpoint->name, strlen(endpoint->name)) : NULL;
+    const struct config_endpoint *before = former ? same_name(former->config, endpoint) : NULL;
     if (!before || !before->canary || !same_clients(&before->sticky, &endpoint->sticky))
         return NULL;
     for (uint32_t arm = 0; arm < BOOK_ARMS; arm++)
