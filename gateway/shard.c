@@ -12,8 +12,8 @@
 
 #include "edge/endpoint.h"
 #include "edge/listener.h"
+#include "infer/plan_gauges.h"
 #include "infer/request.h"
-#include "infer/rollout_metrics.h"
 #include "support/log.h"
 #include "support/resolve.h"
 
