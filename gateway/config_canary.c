@@ -39,7 +39,7 @@ static bool read_percent(struct config_reader *reader, const struct key *key, co
     if (!reader_expects(reader, node, NODE_SCALAR, expected))
         return false;
     const struct quoted written = quote(node->text, node->length);
-    if (node->quoted || !parse_percent(node->text, node->length, fraction))
+    if (!parse_percent(node->text, node->length, fraction))
         node_problem(reader->problems, node, "expected %s, got %s", expected, written.text);
     else if (!percent_within(key, *fraction))
         node_problem(reader->problems, node, "expected %s to %s, got %s", key->least, key->most,

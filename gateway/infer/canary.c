@@ -47,6 +47,7 @@ void canary_start(struct canary *canary, const struct config_canary *config, uin
     canary->slow_quantile = config->latency_quantile;
     canary->slow_margin = config->latency_slower;
     set_phase(canary, CANARY_RUNNING, now_us, "started");
+    canary->wait = CANARY_WAITS_READY;
 }
 
 bool canary_judge(struct canary *canary, const struct arm_counts counts[BOOK_ARMS], bool candidate_ready,
