@@ -60,9 +60,13 @@ void table_init(struct table *table, const char *const *headings, uint32_t n)
 /* What somebody else wrote must not move the cursor or change the colour of a terminal. */
 static void tame(char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7F)
+    for (; *text; text++) {
+        unsigned char here = (unsigned char)text[0], next = (unsigned char)text[1];
+        if (here < 0x20 || here == 0x7F)
             *text = '?';
+        else if (here == 0xC2 && next >= 0x80 && next < 0xA0) /* C1: a terminal may take it for ESC [ */
+            text[0] = text[1] = '?';
+    }
 }
 
 void table_add(struct table *table, enum ink ink, const char *format, ...)

@@ -75,7 +75,21 @@ static size_t utf8_sequence(const unsigned char *text, size_t left)
     return length;
 }
 
-static void buf_json_escape(struct buf *buf, unsigned char c)
+/*
+ * The character that a sequence stands for, if it must not stand for itself: quotes, what moves a terminal's
+ * cursor, what ends lines for some readers, and what YAML, which is to read this too, refuses. 0: it may.
+ */
+static unsigned must_escape(const unsigned char *text, size_t sequence)
+{
+    if (sequence == 1)
+        return text[0] < 0x20 || text[0] == '"' || text[0] == '\\' || text[0] == 0x7F ? text[0] : 0;
+    if (sequence == 2)
+        return text[0] == 0xC2 && text[1] < 0xA0 ? text[1] : 0;
+    unsigned code = sequence == 3 ? (text[0] & 0xFu) << 12 | (text[1] & 0x3Fu) << 6 | (text[2] & 0x3Fu) : 0;
+    return code == 0x2028 || code == 0x2029 || code >= 0xFFFE ? code : 0;
+}
+
+static void buf_json_escape(struct buf *buf, unsigned c)
 {
     switch (c) {
     case '"':
@@ -104,18 +118,18 @@ void buf_json_text(struct buf *buf, const char *text, size_t length)
     size_t plain = 0; /* where the run of bytes that stand for themselves begins */
     buf_append(buf, "\"", 1);
     for (size_t i = 0; i < length;) {
-        bool special = at[i] < 0x20 || at[i] == '"' || at[i] == '\\' || at[i] == 0x7F;
         size_t sequence = utf8_sequence(at + i, length - i);
-        if (!special && sequence) {
+        unsigned escaped = must_escape(at + i, sequence);
+        if (!escaped && sequence && at[i]) {
             i += sequence;
             continue;
         }
         buf_append(buf, text + plain, i - plain);
-        if (special)
-            buf_json_escape(buf, at[i]);
+        if (sequence)
+            buf_json_escape(buf, escaped);
         else
             buf_append(buf, "\xEF\xBF\xBD", 3);
-        plain = ++i;
+        plain = i += sequence ? sequence : 1;
     }
     if (plain < length)
         buf_append(buf, text + plain, length - plain);

@@ -23,8 +23,8 @@ void buf_append(struct buf *buf, const void *bytes, size_t length);
 void buf_text(struct buf *buf, const char *text);
 void buf_printf(struct buf *buf, const char *format, ...) GW_PRINTF(2, 3);
 /*
- * text[0..length) as a JSON string with its quotes. Control characters are escaped; bytes that are
- * not UTF-8 become U+FFFD, so that the result is always valid JSON.
+ * text[0..length) as a JSON string with its quotes. Control characters are escaped, C1's and Unicode's ends of lines too; bytes
+ * that are not UTF-8 become U+FFFD, so that the result is always valid JSON, and YAML.
  */
 void buf_json_text(struct buf *buf, const char *text, size_t length);
 void buf_clear(struct buf *buf); /* frees; empty and usable again */

@@ -1,12 +1,15 @@
 """Rollouts are changed while the gateway runs: by hand, by other gateways. No request is lost, none goes astray, and all is kept."""
 import json
 import os
+import pty
 import random
 import re
+import socket
+import subprocess
 import threading
 
 import pytest
-from xebec_testing.gateway import one_model
+from xebec_testing.gateway import BINARY, one_model, run_xebec
 from xebec_testing.http_client import ask_once
 from xebec_testing.patience import wait_until
 from xebec_testing.redis_server import RedisServer
@@ -270,7 +273,6 @@ def test_a_disk_that_refuses_holds_nothing_up(two, start_gateway, folder):
 
 
 def test_a_folder_that_cannot_be_made_is_told_at_the_start(two, tmp_path):
-    from xebec_testing.gateway import run_xebec
     path = tmp_path / "c.yaml"
     path.write_text(json.dumps(split_config(two, state_dir=str(tmp_path / "a" / "b"))))
     done = run_xebec("serve", "--config", path)
@@ -579,3 +581,101 @@ def test_clients_stay_over_restarts_reloads_and_two_gateways(pair, two, redis, s
     again = shared_ready(start_gateway(shared_config(two, redis)))
     wait_weights(again, 40, 60)
     assert arms_of(again, USERS) == seen
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+
+def admin_of(gateway):
+    return f"--admin=127.0.0.1:{gateway.admin_port}"
+
+
+def columns_of(table):
+    """[[cell, ...], ...] of a table whose headings stand over their columns; every row must be aligned."""
+    return [re.split(r"\s{2,}", line.strip()) for line in table.splitlines() if line.startswith("  ")]
+
+
+def test_the_command_line_shows_and_changes(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    done = run_xebec("rollout", "set", "e", "m@v1=1", "m@v2=3", "--why", "half a \"test\"", admin_of(gateway))
+    assert done.returncode == 0 and done.stderr == "" and "set at run time" in done.stdout, done
+    assert weights_of(gateway) == [1, 3]
+    line, = gateway.events("rollout_changed")
+    assert line["why"] == 'half a "test"' and line["who"].endswith(" (127.0.0.1)") and "@" in line["who"], line
+    done = run_xebec("rollout", "list", admin_of(gateway))
+    heads, first, second = columns_of(done.stdout)
+    assert heads == ["ENDPOINT", "ARM", "VERSION", "READY", "WEIGHT", "SHARE", "STATE"], done.stdout
+    assert first[:5] == ["e", "m@v1", "m@v1", "yes", "1"] and first[6].startswith("set by "), done.stdout
+    assert second[:4] == ["m@v2", "m@v2", "yes", "3"] and "\033" not in done.stdout, done.stdout
+    lines = done.stdout.splitlines()
+    ends = [line.index("%") for line in lines[1:]]
+    assert len(set(ends)) == 1 and lines[0].index("SHARE") + 4 == ends[0], "numbers stand one below the other"
+    assert run_xebec("rollout", "reset", "e", admin_of(gateway)).returncode == 0
+    assert weights_of(gateway) == [90, 10]
+    status = run_xebec("status", admin_of(gateway))
+    assert status.returncode == 0 and "1/1" in status.stdout and "header u" in status.stdout, status.stdout
+    assert run_xebec("reload", admin_of(gateway)).returncode == 0
+
+
+def test_json_is_what_the_gateway_said(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    assert json.loads(run_xebec("rollout", "show", "e", "--json", admin_of(gateway)).stdout) == show(gateway)
+    assert json.loads(run_xebec("status", "--json", admin_of(gateway)).stdout)["config"] == str(gateway.config_path)
+    refused = run_xebec("rollout", "set", "e", "m@v9=1", "--json", admin_of(gateway))
+    assert refused.returncode == 1 and json.loads(refused.stdout)["cause"] == "invalid_input"
+
+
+def test_a_refusal_is_one_line_and_its_status_says_whose_fault(two, start_gateway, tmp_path):
+    (tmp_path / "token").write_text("correct horse\n")
+    gateway = start_gateway(split_config(two, admin_token_file=str(tmp_path / "token"))).wait_ready()
+    change = ("rollout", "set", "e", "m@v2=90", admin_of(gateway))
+    refused = run_xebec(*change)
+    assert refused.returncode == 1 and "token" in refused.stderr and refused.stdout == ""
+    assert run_xebec(*change, "--token-file", tmp_path / "nothing").returncode == 1
+    assert run_xebec(*change, "--token-file", tmp_path / "token").returncode == 0
+    assert run_xebec(*change, env={**os.environ, "XEBEC_ADMIN_TOKEN_FILE": str(tmp_path / "token")}).returncode == 0
+    rewrite(gateway, "listen: nowhere")
+    bad = run_xebec("reload", admin_of(gateway), "--token-file", tmp_path / "token")
+    assert bad.returncode == 1 and "line 1, column" in bad.stderr, bad
+
+
+@pytest.mark.parametrize("words", [["rollout", "frobnicate"], ["rollout", "show"], ["rollout", "set", "e"], ["rollout", "set", "e", "m@v1"],
+                                   ["rollout", "set", "e", "m@v1=x"], ["rollout", "show", "a/b"], ["status", "x"], ["reload", "--why", "x"],
+                                   ["status", "--admin"]])
+def test_wrong_usage(words):
+    done = run_xebec(*words)
+    assert done.returncode == 2 and "--help" in done.stderr and done.stdout == "", done
+
+
+@pytest.mark.parametrize("answer, words", [
+    (b"", "does not answer as"), (b"SSH-2.0-OpenSSH\r\n", "does not answer as"), (b"HTTP/1.1 200 OK\r\n\r\n{}", "does not answer as"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "does not answer as"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"a\": [[[", "cannot be read"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n\xff\xfe\xfd\xfc", "cannot be read"),
+    (b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nno", "answered 500"),
+])
+def test_who_answers_nonsense_is_no_gateway(answer, words):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def serve():
+            client, _ = server.accept()
+            with client:
+                client.recv(1 << 16)
+                client.sendall(answer)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        done = run_xebec("rollout", "list", "--admin", f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert done.returncode == 1 and words in done.stderr and done.stdout == "", done
+
+
+def test_a_terminal_gets_colours_and_a_name_cannot_forge_them(two, start_gateway):
+    gateway = start_gateway(split_config(two)).wait_ready()
+    set_weights(gateway, 1, 1, who="eve\033[2J\u009b")
+    leader, follower = pty.openpty()
+    subprocess.run([BINARY, "rollout", "list", admin_of(gateway)], stdout=follower, check=True, timeout=20,
+                   env={**os.environ, "TERM": "xterm", "NO_COLOR": ""})
+    os.close(follower)
+    said = os.read(leader, 1 << 16).decode()
+    os.close(leader)
+    assert "\033[33mset by eve" in said and "\033[2J" not in said and "\u009b" not in said, said
+    assert "\033" not in run_xebec("rollout", "list", admin_of(gateway)).stdout

@@ -24,13 +24,14 @@ static const double set[] = {0.1, 1e6, 3};
 static struct rollout *make(const struct config_endpoint *endpoint, const double *weights, uint64_t version,
                             const char *gateway)
 {
-    const struct rollout_draft draft = {.endpoint = endpoint,
-                                        .weights = weights,
-                                        .gateway = gateway,
-                                        .who = "ada \"the\" \n first",
-                                        .why = "\xC3\xA9t\xC3\xA9",
-                                        .version = version,
-                                        .at_ms = 1790000000123};
+    const struct rollout_draft draft = {
+        .endpoint = endpoint,
+        .weights = weights,
+        .gateway = gateway,
+        .who = "ada \"the\" \n first",
+        .why = "\xC3\xA9t\xC3\xA9 \xC2\x9B \xC2\x85 \xE2\x80\xA8 \xEF\xBF\xBE \x7F",
+        .version = version,
+        .at_ms = 1790000000123};
     struct rollout *rollout = rollout_new(&draft);
     cr_assert_not_null(rollout);
     return rollout;

@@ -76,6 +76,9 @@ Test(buf, writes_json_strings)
     cr_json(NULL, 0, "\"\"");
     cr_json("a\"b\\c/d", 7, "\"a\\\"b\\\\c/d\"");
     cr_json("\n\r\t\b\0\x1F", 6, "\"\\n\\r\\t\\u0008\\u0000\\u001f\"");
+    cr_json("\xC2\x80\xC2\x9B\xC2\xA0", 6, "\"\\u0080\\u009b\xC2\xA0\"");
+    cr_json("\xE2\x80\xA7\xE2\x80\xA8\xE2\x80\xA9", 9, "\"\xE2\x80\xA7\\u2028\\u2029\"");
+    cr_json("\xEF\xBF\xBD\xEF\xBF\xBE\xEF\xBF\xBF", 9, "\"\xEF\xBF\xBD\\ufffe\\uffff\"");
     cr_json("\xC3\xA9\xE2\x82\xAC\xF0\x9F\x8C\xB2", 9, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x8C\xB2\"");
 }
 
