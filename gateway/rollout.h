@@ -9,7 +9,8 @@
  * has the wall clock in milliseconds for its version, or ROLLOUT_ROOM more than the last version known, whichever is greater (a
  * hybrid logical clock): who has seen a change always comes after it, whatever the clocks say; changes that did not see each
  * other go by the clocks. What a judge decides has one more than the last version known: so a person's change that the judge
- * has not heard of yet is the later one, and wins.
+ * has not heard of yet is the later one, and wins. Two changes that did not see each other, both within ROLLOUT_ROOM of the last
+ * one known, tie: `gateway` decides, and all agree.
  *   Source: Kulkarni, Demirbas, Madappa, Avva, Leone, "Logical Physical Clocks", OPODIS 2014.
  */
 #ifndef XEBEC_ROLLOUT_H

@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 from xebec_testing.gateway import BINARY, one_model, run_xebec
@@ -325,7 +326,10 @@ def test_without_redis_a_change_counts_where_it_was_made_and_the_later_one_wins(
     redis.kill()
     for gateway in pair:
         wait_until(lambda: not gateway.metrics().sum("xebec_redis_breakers", use="rollouts", state="closed"), "it to be missed")
+    known = show(one)["changed"]["version"]
+    wait_until(lambda: time.time() * 1000 > known + 1000, "a second since the last change: then the clocks tell which is later")
     assert set_weights(one, 1, 99)["shared"] is False
+    time.sleep(0.01)
     assert set_weights(other, 2, 98)["shared"] is False
     assert weights_of(one) == [1, 99] and weights_of(other) == [2, 98]
     redis.start()
