@@ -162,7 +162,8 @@ static bool models_same(const struct config_model *a, const struct config_model 
 bool config_version_same(const struct config_version *a, const struct config_version *b)
 {
     return strcmp(a->full_name, b->full_name) == 0 && a->least_slo_us == b->least_slo_us &&
-           replicas_same(a, b) && models_same(a->model, b->model);
+           (a->least_slo_us || a->shadow_timeout_us == b->shadow_timeout_us) && replicas_same(a, b) &&
+           models_same(a->model, b->model);
 }
 
 static struct config_whole *whole_of(const struct config *config)
@@ -245,6 +246,13 @@ static void note_slo(const struct config_endpoint *endpoint, const struct config
         version->least_slo_us = endpoint->slo_us;
 }
 
+static void note_timeout(const struct config_shadow *shadow)
+{
+    struct config_version *version = (struct config_version *)shadow->version; /* likewise */
+    if (version->shadow_timeout_us == 0 || shadow->timeout_us < version->shadow_timeout_us)
+        version->shadow_timeout_us = shadow->timeout_us;
+}
+
 static int by_endpoint_name(const void *a, const void *b)
 {
     const struct config_endpoint *left = *(const struct config_endpoint *const *)a;
@@ -273,6 +281,8 @@ static void finish(struct config_reader *reader, struct config_whole *whole)
         const struct config_endpoint *endpoint = whole->by_name[i] = config->endpoints[i];
         for (uint32_t j = 0; j < endpoint->n_arms; j++)
             note_slo(endpoint, &endpoint->arms[j]);
+        for (uint32_t j = 0; j < endpoint->n_shadows; j++)
+            note_timeout(&endpoint->shadows[j]);
     }
     qsort(whole->by_name, config->n_endpoints, sizeof *whole->by_name, by_endpoint_name);
 }

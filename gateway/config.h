@@ -73,6 +73,7 @@ struct config_version {
     const char *const *replicas; /* addresses: "host:port", "unix:/path", "dns:NAME:PORT" */
     uint32_t n_replicas;
     uint64_t least_slo_us;    /* the smallest SLO of the endpoints that can route here; 0: none can */
+    uint64_t shadow_timeout_us; /* the smallest of the shadows that ask here; 0: none does */
     uint32_t line;
 };
 
@@ -133,6 +134,26 @@ enum when_unready {
     UNREADY_FAIL,  /* 503 at once */
 };
 
+enum { CONFIG_SHADOWS_MAX = 16 }; /* of one endpoint */
+
+enum shadow_inputs { SHADOW_INPUTS_KEPT, SHADOW_INPUTS_HASHED, SHADOW_INPUTS_OMITTED }; /* as infer/worst.h's */
+
+/* A version that is asked what clients asked, and whose answers are compared; infer/shadow.h. */
+struct config_shadow {        /* endpoints.NAME.shadow[].* */
+    const struct config_version *version;
+    double sample;            /* 100%; 0 .. 1 */
+    double noise;             /* 1%; 0 .. 1, of the requests that follow */
+    double absolute, relative;/* tolerance.absolute 1e-6, tolerance.relative 1e-3 */
+    uint32_t top_k;           /* 0: not asked */
+    uint32_t examples;        /* 20 */
+    size_t example_bytes;     /* example_size: 4KiB; of inputs, and of each answer */
+    enum shadow_inputs inputs;/* kept */
+    uint32_t max_rows;        /* 1024; under way at once */
+    size_t held_bytes;        /* held: 16MiB; for them */
+    uint32_t calls;           /* 2; batches of shadow rows in flight to the version */
+    uint64_t timeout_us;      /* timeout: 10 times the SLO */
+};
+
 struct config_endpoint {
     const char *name;
     uint32_t index;           /* in config->endpoints */
@@ -146,6 +167,8 @@ struct config_endpoint {
     struct config_sticky sticky;
     bool arm_header;          /* arm_header: true; whether a client may name the arm that it wants */
     enum when_unready when_unready; /* spill */
+    const struct config_shadow *shadows; /* shadow: [{model: digits@next, sample: 25%}] */
+    uint32_t n_shadows;
     const struct signature *signature; /* all arms agree in it */
 };
 

@@ -10,10 +10,8 @@ static void read_endpoint(struct config_reader *reader, const struct key *key, c
 static void check_who_answers(struct config_reader *reader, const struct node *node);
 static void take_canary(struct config_reader *reader, struct config_endpoint *endpoint,
                         const struct node *node);
-static const struct config_version *find_version(struct config_reader *reader, const struct node *node);
 static bool arm_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
                      const struct config_arm *arm, const struct node *node);
-static const struct tensor_spec *signature_difference(const struct signature *a, const struct signature *b);
 static void tell_difference(struct config_reader *reader, const struct node *node,
                             const struct config_version *first, const struct config_version *second,
                             const struct tensor_spec *difference);
@@ -86,7 +84,7 @@ void read_sole_arm(struct config_reader *reader, const struct key *key, const st
     struct config_arm *arm = reader_array(reader, 1, sizeof *arm);
     if (!arm)
         return;
-    arm->version = find_version(reader, node);
+    arm->version = reader_version(reader, node);
     arm->weight = 1;
     arm->name = arm->version ? arm->version->full_name : "";
     endpoint->arms = arm;
@@ -131,7 +129,7 @@ void read_split(struct config_reader *reader, const struct key *key, const struc
 void read_arm_version(struct config_reader *reader, const struct key *key, const struct node *node,
                       void *base)
 {
-    const struct config_version *version = find_version(reader, node);
+    const struct config_version *version = reader_version(reader, node);
     memcpy((char *)base + key->offset, &version, sizeof version);
 }
 
@@ -191,8 +189,7 @@ static void tell_unknown_version(struct config_reader *reader, const struct node
                  quote(node->text, node->length).text, model->name, words.used ? words.list : "none");
 }
 
-/* The version that "digits@linear" names; NULL when there is none, which is told here. */
-static const struct config_version *find_version(struct config_reader *reader, const struct node *node)
+const struct config_version *reader_version(struct config_reader *reader, const struct node *node)
 {
     if (!reader_expects(reader, node, NODE_SCALAR, "model@version such as digits@linear"))
         return NULL;
@@ -244,7 +241,7 @@ static const struct tensor_spec *first_difference(const struct tensor_spec *a, u
     return NULL;
 }
 
-static const struct tensor_spec *signature_difference(const struct signature *a, const struct signature *b)
+const struct tensor_spec *signature_difference(const struct signature *a, const struct signature *b)
 {
     const struct tensor_spec *difference = first_difference(a->inputs, a->n_inputs, b->inputs, b->n_inputs);
     if (!difference)

@@ -10,6 +10,7 @@ static const char *const level_words[] = {"debug", "info", "warn", "error", NULL
 static const char *const transport_words[] = {"nghttp2", "grpc", NULL};
 static const char *const policy_words[] = {"none", "fixed", "aimd", NULL};
 static const char *const unready_words[] = {"spill", "wait", "fail", NULL};
+static const char *const inputs_words[] = {"kept", "hashed", "omitted", NULL};
 static const char *const encoding_words[] = {"text", "base64", "json", NULL};
 
 #define FIELD(type, member) .offset = offsetof(type, member), .width = sizeof(((type *)0)->member)
@@ -221,6 +222,43 @@ static const struct key keys[] = {
      .meaning = "endpoints with equal salts send a client to alike arms; none: the endpoint's name"},
     {"endpoints.NAME.arm_header", KEY_BOOLEAN, "true", FIELD(struct config_endpoint, arm_header),
      .meaning = "whether the header X-Xebec-Arm of a request chooses its arm"},
+
+    {"endpoints.NAME.shadow", KEY_SHADOWS, FIELD(struct config_endpoint, shadows),
+     .meaning = "versions that are asked the same, and whose answers are compared, not given: up to 16"},
+    {"endpoints.NAME.shadow[].model", KEY_SHADOW_VERSION, .required = true,
+     FIELD(struct config_shadow, version), .meaning = "the version that is asked, as digits@next"},
+    {"endpoints.NAME.shadow[].sample", KEY_SHARE, "100%", FIELD(struct config_shadow, sample),
+     .meaning = "share of the requests that it is asked, each drawn on its own"},
+    {.path = "endpoints.NAME.shadow[].tolerance", .type = KEY_SECTION},
+    {"endpoints.NAME.shadow[].tolerance.absolute", KEY_REAL, "1e-6", FIELD(struct config_shadow, absolute),
+     .meaning = "floats agree when they differ by no more than this, and the relative part"},
+    {"endpoints.NAME.shadow[].tolerance.relative", KEY_REAL, "1e-3", FIELD(struct config_shadow, relative),
+     .meaning = "the same, as a share of what the client got"},
+    {"endpoints.NAME.shadow[].top_k", KEY_INTEGER, "0", BETWEEN("0", "32"),
+     FIELD(struct config_shadow, top_k),
+     .meaning = "of float outputs, how many of the k largest are the same; 0: not asked"},
+    {"endpoints.NAME.shadow[].noise", KEY_SHARE, "1%", FIELD(struct config_shadow, noise),
+     .meaning = "share of those requests that the primary is asked once more: how far it agrees with itself"},
+    {"endpoints.NAME.shadow[].examples", KEY_INTEGER, "20", BETWEEN("0", "1000"),
+     FIELD(struct config_shadow, examples),
+     .meaning = "rows with the worst disagreement that each shard keeps for GET /shadows/NAME"},
+    {"endpoints.NAME.shadow[].example_size", KEY_SIZE, "4KiB", BETWEEN("0B", "16MiB"),
+     FIELD(struct config_shadow, example_bytes),
+     .meaning = "inputs of a row, or an answer, that are larger are left out of its example"},
+    {"endpoints.NAME.shadow[].inputs", KEY_CHOICE, "kept", .words = inputs_words,
+     FIELD(struct config_shadow, inputs),
+     .meaning =
+         "what of the clients' inputs examples show: all, a keyed hash that tells equal rows, or nothing"},
+    {"endpoints.NAME.shadow[].max_rows", KEY_INTEGER, "1024", BETWEEN("1", "1048576"),
+     FIELD(struct config_shadow, max_rows), .meaning = "rows under way at once; what is over is dropped"},
+    {"endpoints.NAME.shadow[].held", KEY_SIZE, "16MiB", BETWEEN("1KiB", "1TiB"),
+     FIELD(struct config_shadow, held_bytes),
+     .meaning = "memory for rows under way: inputs, and the answers they are compared with"},
+    {"endpoints.NAME.shadow[].calls", KEY_INTEGER, "2", BETWEEN("1", "64"),
+     FIELD(struct config_shadow, calls), .meaning = "batches of such rows in flight to the version at most"},
+    {"endpoints.NAME.shadow[].timeout", KEY_DURATION, BETWEEN("1ms", "1h"),
+     FIELD(struct config_shadow, timeout_us),
+     .meaning = "how long a row may take before it is dropped; none: ten times the slo"},
 };
 #define N_KEYS (sizeof keys / sizeof keys[0])
 
@@ -267,6 +305,10 @@ static const struct {
     [KEY_FRACTION] = {"percent", read_fraction},
     [KEY_CANARY] = {"mapping", read_canary},
     [KEY_STEPS] = {"list of percents", read_steps},
+    [KEY_SHADOWS] = {"list of mappings", read_shadows},
+    [KEY_SHADOW_VERSION] = {"model@version", read_shadow_version},
+    [KEY_SHARE] = {"percent", read_share},
+    [KEY_REAL] = {"number", read_real},
     [KEY_STICKY] = {"word", read_sticky},
 };
 

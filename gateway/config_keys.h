@@ -44,6 +44,10 @@ enum key_type {
     KEY_FRACTION, /* a percentage with decimals, as 0..1 */
     KEY_CANARY,   /* a section, into a struct of its own */
     KEY_STEPS,
+    KEY_SHADOWS,
+    KEY_SHADOW_VERSION,
+    KEY_SHARE, /* a percentage with decimals */
+    KEY_REAL,
     KEY_STICKY, /* one of the ways to tell clients apart, or their salt */
 };
 
@@ -100,6 +104,13 @@ key_reader read_fraction, read_steps, read_canary;
 /* config_rollouts.c */
 key_reader read_weight, read_arm_name, read_sticky;
 bool weight_is_zero(const struct node *node); /* and nothing is wrong with it */
+/* config_shadows.c */
+key_reader read_shadows, read_shadow_version, read_share, read_real;
+
+/* config_endpoints.c: the version that "digits@linear" names; NULL when there is none, which is reported. */
+const struct config_version *reader_version(struct config_reader *reader, const struct node *node);
+/* The first tensor in which two signatures differ; NULL: none. */
+const struct tensor_spec *signature_difference(const struct signature *a, const struct signature *b);
 
 /* Whether the name of a model, version or endpoint is one; reports otherwise. */
 bool reader_name(struct config_reader *reader, const struct node *node, const char *of_what);

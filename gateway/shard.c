@@ -115,7 +115,8 @@ static struct plan *gateway_make_plan(struct gateway *gateway, struct config *co
             return NULL;
         }
     }
-    if (!plan || plan_keep_books(plan, gateway->plan))
+    if (!plan || (plan_keep_books(plan, gateway->plan) &&
+                  plan_open_shadows(plan, gateway->plan, gateway->metrics)))
         return plan;
     plan_unref(plan);
     return NULL;
@@ -298,6 +299,27 @@ struct cache_redis *gateway_redis(const struct gateway *gateway, uint32_t shard)
 uint16_t gateway_port(const struct gateway *gateway)
 {
     return gateway->plan->config->listen.unix_path ? 0 : listener_port(gateway->shards[0].listener);
+}
+
+struct round_call {
+    void (*run)(void *arg, uint32_t shard);
+    void *arg;
+    uint32_t shard;
+};
+
+static void round_at(void *arg)
+{
+    struct round_call *call = arg;
+    call->run(call->arg, call->shard);
+}
+
+bool gateway_round(struct gateway *gateway, void (*run)(void *arg, uint32_t shard), void *arg)
+{
+    for (uint32_t i = 0; !gateway->draining && i < gateway->n_shards; i++) {
+        struct round_call call = {run, arg, i};
+        shard_call(&gateway->shards[i], round_at, &call);
+    }
+    return !gateway->draining;
 }
 
 /* --- another configuration -------------------------------------------------------------------------------
@@ -560,6 +582,9 @@ static void gateway_free(struct gateway *gateway)
          i++) /* clients first: their requests are cancelled and come home */
         if (gateway->shards[i].listener)
             listener_free(gateway->shards[i].listener);
+    gateway_flush(gateway);
+    for (uint32_t i = 0; i < gateway->n_shards; i++) /* nobody waits for shadows */
+        shadow_line_recall(&gateway->shards[i].infer.shadows);
     gateway_flush(gateway);
     for (uint32_t i = 0; i < gateway->n_shards; i++)
         infer_clear(&gateway->shards[i].infer);

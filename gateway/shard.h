@@ -54,6 +54,8 @@ const struct config *gateway_config(const struct gateway *gateway);
 const struct plan *gateway_plan(const struct gateway *gateway); /* likewise */
 struct version *gateway_version(const struct gateway *gateway, uint32_t index);
 struct cache_redis *gateway_redis(const struct gateway *gateway, uint32_t shard); /* NULL: none is configured */
+/* Runs run(arg, shard) on the thread of each shard, one after another, and returns when all have. False: it drains; none did. */
+GW_MUST_CHECK bool gateway_round(struct gateway *gateway, void (*run)(void *arg, uint32_t shard), void *arg);
 struct metrics *gateway_metrics(const struct gateway *gateway);
 uint16_t gateway_port(const struct gateway *gateway); /* the one listened on; 0: a unix socket */
 

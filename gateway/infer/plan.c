@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "infer/shadow.h"
+
 /* The candidate's part of the buckets. */
 static bool draw_anew(struct plan_endpoint *place, const struct split *split)
 {
@@ -106,6 +108,15 @@ struct plan *plan_new(struct config *config)
     return plan;
 }
 
+/* References to the same. */
+static struct shadow **shadows_again(struct shadow *const *shadows, uint32_t n)
+{
+    struct shadow **again = calloc(n + 1, sizeof(struct shadow *));
+    for (uint32_t i = 0; again && shadows && i < n; i++)
+        again[i] = shadow_ref(shadows[i]);
+    return again;
+}
+
 static bool plan_split_again(struct plan *plan, const struct plan_endpoint *as,
                              const struct config_endpoint *endpoint)
 {
@@ -119,7 +130,8 @@ static bool plan_split_again(struct plan *plan, const struct plan_endpoint *as,
     place->headers = headers_new(endpoint);
     place->books = as->books ? arm_books_ref(as->books) : NULL;
     memcpy(place->crashed_before, as->crashed_before, sizeof place->crashed_before);
-    return place->headers && (!place->books || draw_anew(place, place->split));
+    place->shadows = shadows_again(as->shadows, endpoint->n_shadows);
+    return place->headers && place->shadows && (!place->books || draw_anew(place, place->split));
 }
 
 struct plan *plan_again(const struct plan *plan)
@@ -133,6 +145,52 @@ struct plan *plan_again(const struct plan *plan)
             return NULL;
         }
     return again;
+}
+
+/* Whether the same versions answer an endpoint in both plans. */
+static bool same_parties(const struct plan *plan, const struct config_endpoint *endpoint,
+                         const struct plan *other, const struct config_endpoint *others)
+{
+    if (endpoint->n_arms != others->n_arms)
+        return false;
+    for (uint32_t i = 0; i < endpoint->n_arms; i++)
+        if (plan->versions[endpoint->arms[i].version->index] !=
+            other->versions[others->arms[i].version->index])
+            return false;
+    return true;
+}
+
+/* A reference to the shadow that counts for this one already; NULL: there is none. */
+static struct shadow *former_shadow(const struct plan *plan, const struct config_endpoint *endpoint,
+                                    const struct config_shadow *wanted, const struct plan *former)
+{
+    const struct config_endpoint *before =
+        former ? config_endpoint(former->config, endpoint->name, strlen(endpoint->name)) : NULL;
+    if (!before || !same_parties(plan, endpoint, former, before))
+        return NULL;
+    for (uint32_t i = 0; i < before->n_shadows; i++)
+        if (shadow_is(former->endpoints[before->index].shadows[i], endpoint, wanted) &&
+            plan->versions[wanted->version->index] == former->versions[before->shadows[i].version->index])
+            return shadow_ref(former->endpoints[before->index].shadows[i]);
+    return NULL;
+}
+
+bool plan_open_shadows(struct plan *plan, const struct plan *former, struct metrics *metrics)
+{
+    for (uint32_t i = 0; i < plan->config->n_endpoints; i++) {
+        const struct config_endpoint *endpoint = plan->config->endpoints[i];
+        struct shadow **shadows = calloc(endpoint->n_shadows + 1, sizeof(struct shadow *));
+        if (!shadows)
+            return false;
+        plan->endpoints[i].shadows = shadows;
+        for (uint32_t j = 0; j < endpoint->n_shadows; j++) {
+            const struct config_shadow *wanted = &endpoint->shadows[j];
+            shadows[j] = former_shadow(plan, endpoint, wanted, former);
+            if (!shadows[j] && !(shadows[j] = shadow_new(endpoint, wanted, plan->config, metrics)))
+                return false;
+        }
+    }
+    return true;
 }
 
 struct version *plan_find_version(const struct plan *plan, const struct config_version *wanted)
@@ -225,6 +283,13 @@ struct plan *plan_ref(struct plan *plan)
     return plan;
 }
 
+static void shadows_free(struct shadow **shadows, uint32_t n)
+{
+    for (uint32_t i = 0; shadows && i < n; i++)
+        shadow_unref(shadows[i]);
+    free(shadows);
+}
+
 void plan_unref(struct plan *plan)
 {
     if (!plan || atomic_fetch_sub_explicit(&plan->refs, 1, memory_order_acq_rel) > 1)
@@ -236,6 +301,7 @@ void plan_unref(struct plan *plan)
         arm_books_unref(plan->endpoints[i].books);
         arm_lot_free(plan->endpoints[i].lot);
         free((void *)plan->endpoints[i].weights);
+        shadows_free(plan->endpoints[i].shadows, plan->config->endpoints[i]->n_shadows);
         headers_free(plan->endpoints[i].headers, plan->config->endpoints[i]->n_arms);
     }
     free(plan->endpoints);

@@ -12,6 +12,9 @@
 #include "infer/arm_book.h"
 #include "infer/split.h"
 #include "infer/version.h"
+#include "support/metrics.h"
+
+struct shadow;
 
 /* Where an endpoint's requests go. */
 struct plan_endpoint {
@@ -20,6 +23,7 @@ struct plan_endpoint {
     struct arm_books *books;     /* of an endpoint with a canary: one reference; else NULL */
     struct arm_lot *lot;         /* likewise; of this split */
     uint64_t crashed_before[BOOK_ARMS]; /* version_crashes() when the books began */
+    struct shadow **shadows;     /* by config_endpoint.shadows, one reference each; NULL: none was opened */
     const char *const *headers;  /* by arm: what replies say of it, "X-Xebec-Version: digits@forest\r\nX-Xebec-Arm: ...\r\n" */
 };
 
@@ -36,6 +40,11 @@ struct plan *plan_new(struct config *config) GW_MUST_CHECK;
 struct plan *plan_again(const struct plan *plan) GW_MUST_CHECK;
 /* Other weights for an endpoint: n_arms of them, as in split_new(). Before the plan is shared. False: out of memory; nothing changed. */
 GW_MUST_CHECK bool plan_set_weights(struct plan *plan, const struct config_endpoint *endpoint, const double *weights);
+/*
+ * The shadows of all endpoints, once the versions are there, before the plan is shared. Those that `former` (NULL: none) has
+ * in the same form, between the same versions, go on with what they counted. False: out of memory; free the plan.
+ */
+GW_MUST_CHECK bool plan_open_shadows(struct plan *plan, const struct plan *former, struct metrics *metrics);
 /*
  * The version of `plan` that serves as `wanted` asks, one reference to it; NULL when there is none. Replicas, limits
  * and whatever else a version works by must be the same.

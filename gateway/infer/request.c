@@ -546,6 +546,7 @@ static void job_home(struct job *job)
     struct request *request = job->client;
     uint64_t now_us = loop_now_us();
     request->job = NULL;
+    request->call_us = job->call_us;
     request_enter(request, REQUEST_CACHE_WAIT);
     for (uint32_t i = 0; i < job->entry.n_rows; i++) {
         struct row *row = &request->rows[job->rows[i]];
@@ -885,6 +886,7 @@ void request_cancel(struct request *request)
 
 void request_free(struct request *request)
 {
+    shadow_follow(request);
     for (uint32_t i = 0; request->rows && i < request->n_rows; i++)
         predict_result_unref(request->rows[i].outcome.result);
     buf_clear(&request->reply);

@@ -9,7 +9,8 @@
  *                 stays here while rows wait for others' answers, or for Redis
  *     AWAY        missing rows are at the version's home shard: queued, in flight (infer/version.h)
  *     REPLYING    dialect->encode(): outcomes -> bytes
- *     DONE        request->done(); the edge sends the bytes and frees the request
+ *     DONE        request->done(); the edge sends the bytes and frees the request: only then do its shadows set out
+ *                 (infer/shadow.h), with copies of what they need
  *
  *     DECODING -> ROUTING -> CACHE_WAIT -> AWAY -> CACHE_WAIT -> REPLYING -> DONE
  *        |           |  ^        |  ^------'  '------------------^   ^
@@ -31,6 +32,7 @@
 #include "infer/cache_redis.h"
 #include "infer/codec.h"
 #include "infer/plan.h"
+#include "infer/shadow.h"
 #include "support/arena.h"
 #include "support/buf.h"
 #include "support/loop.h"
@@ -105,6 +107,7 @@ struct infer {
     struct cache_redis *redis;        /* borrowed; NULL: none. Set after infer_init() */
     struct json_reader *json;
     uint32_t shard;                   /* its number */
+    struct shadow_line shadows;       /* under way from here */
     uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
     uint32_t open;                    /* requests not yet freed, of all periods */
 };
@@ -113,7 +116,7 @@ GW_MUST_CHECK enum gw_status infer_init(struct infer *infer, struct loop *loop, 
                                         struct cache *cache, uint32_t shard, uint32_t shards);
 /* Requests started from now on go by `period`, which is taken over; those in flight finish by theirs. The shard's thread. */
 void infer_enter(struct infer *infer, struct period *period);
-void infer_clear(struct infer *infer); /* no request may be open */
+void infer_clear(struct infer *infer); /* no request may be open, and no shadow under way */
 
 struct request {
     struct infer *infer;
@@ -155,6 +158,7 @@ struct request {
     struct cache_redis_lookup *lookup;      /* while rows are ASKED */
     struct job *job;                        /* the one that is away; NULL when none is */
     uint64_t sent_us;                       /* when it went */
+    uint64_t call_us;                       /* what the model's last call for it took; 0: none did */
     struct row_waiter *spare_waiter;
     struct cache_key context;               /* of its rows' cache keys */
     uint64_t digest[2];                     /* of the model that the context is about */
@@ -176,7 +180,7 @@ struct request *request_new(struct infer *infer, const struct config_endpoint *e
 void request_start(struct request *request, const char *body, size_t length);
 /* The client went away: rows are cancelled; done still runs, perhaps inside, with request->ending GW_E_CANCELLED. Harmless after done. */
 void request_cancel(struct request *request);
-/* After done: drops references to answers; the memory goes with the arena. */
+/* After done, and once the reply is sent: its shadows set out; drops references to answers; the memory goes with the arena. */
 void request_free(struct request *request);
 
 /* The headers that name the version and the arm that answered; NULL: none was chosen. The plan's. */

@@ -15,12 +15,13 @@ struct batch_run {
     struct version *version;
     struct batch_run *next, **link; /* in version->runs */
     uint32_t limit;                 /* the policy's, when it was cut */
+    bool is_background;
     uint32_t n_pieces;
     struct row_piece *rows; /* what the replica layer sees of the pieces */
     struct batch_piece pieces[];
 };
 
-enum { QUICK_CALL_US = 300 };
+enum { QUICK_CALL_US = 300, BACKGROUND_SHARE = 8 };
 
 struct version {
     _Atomic uint32_t refs;
@@ -28,8 +29,10 @@ struct version {
     struct config *whole; /* what config lies in; one reference */
     struct loop *loop;
     struct metrics *metrics;
-    struct loop_task leave; /* to its home, to be freed there */
-    struct batch_queue *queue;
+    struct loop_task leave;         /* to its home, to be freed there */
+    struct batch_queue *queue;      /* rows that clients wait for */
+    struct batch_queue *background; /* shadows' */
+    uint32_t background_runs;       /* in flight */
     struct batch_policy policy;
     struct pool_version served; /* what the pool knows of us */
     struct pool *pool;
@@ -40,7 +43,7 @@ struct version {
     struct loop_timer wake; /* when batch_decide() wants to be asked again */
     uint64_t call_us;       /* what a call takes, smoothed; 0 until one came back */
     uint64_t next_id;
-    struct metric *queue_rows, *batch_limit, *batches[BATCH_REASON_COUNT];
+    struct metric *queue_rows, *background_rows, *batch_limit, *batches[BATCH_REASON_COUNT];
     struct histogram *queue_wait, *batch_rows;
 };
 
@@ -69,10 +72,12 @@ static bool version_open_metrics(struct version *version, struct metrics *metric
         all = all && version->batches[reason];
     }
     version->queue_rows = metrics_series(metrics, METRIC_QUEUE_ROWS, labels);
+    version->background_rows = metrics_series(metrics, METRIC_QUEUE_BACKGROUND, labels);
     version->batch_limit = metrics_series(metrics, METRIC_BATCH_LIMIT, labels);
     version->queue_wait = metrics_histogram(metrics, METRIC_QUEUE_SECONDS, labels);
     version->batch_rows = metrics_histogram(metrics, METRIC_BATCH_ROWS, labels);
-    return all && version->queue_rows && version->batch_limit && version->queue_wait && version->batch_rows;
+    return all && version->queue_rows && version->background_rows && version->batch_limit &&
+           version->queue_wait && version->batch_rows;
 }
 
 static struct pool *version_open_pool(struct version *version, const struct version_setup *setup)
@@ -111,14 +116,18 @@ struct version *version_new(const struct version_setup *setup)
     version->leave.run = version_leaves;
     version->pump.run = version_pump;
     version->wake.fire = version_woken;
-    batch_policy_init(&version->policy, batching, setup->config->least_slo_us);
+    uint64_t objective_us = setup->config->least_slo_us;
+    batch_policy_init(&version->policy, batching,
+                      objective_us ? objective_us : setup->config->shadow_timeout_us);
     const struct batch_limits limits = {
         .max_queued_rows = batching->max_queued_rows,
         .max_delay_us = batching->policy == BATCHING_NONE ? 0 : batching->max_delay_us,
         .wait_rows = batching->max_rows,
     };
+    const struct batch_limits background = {.max_queued_rows = batching->max_queued_rows};
     version->queue = batch_queue_new(&limits);
-    if (version->queue && version_open_metrics(version, setup->metrics))
+    version->background = batch_queue_new(&background);
+    if (version->queue && version->background && version_open_metrics(version, setup->metrics))
         version->pool = version_open_pool(version, setup);
     if (!version->pool) {
         version_free(version);
@@ -204,8 +213,15 @@ static void version_schedule(struct version *version)
     loop_post(version->loop, &version->pump);
 }
 
+/* Where the job waits, if it does. */
+static struct batch_queue *job_queue(const struct job *job)
+{
+    return job->background_calls ? job->version->background : job->version->queue;
+}
+
 static void version_count_queue(struct version *version)
 {
+    metric_set(version->background_rows, batch_queued_rows(version->background));
     metric_set(version->queue_rows, batch_queued_rows(version->queue));
 }
 
@@ -222,7 +238,7 @@ static void job_arrives(struct loop_task *task)
     else if (!job->waits && !pool_any_ready(version->pool))
         status = GW_E_NO_REPLICA;
     else
-        status = batch_add(version->queue, &job->entry, now_us);
+        status = batch_add(job_queue(job), &job->entry, now_us);
     if (status != GW_OK) {
         job_end_rest(job, status);
         return;
@@ -238,6 +254,7 @@ void version_submit(struct version *version, struct job *job)
     job->entry.taken = 0;
     job->entry.lane = NULL;
     job->in_flight = 0;
+    job->call_us = 0;
     job->away = true;
     job->recalled = false;
     job->err.what[0] = '\0';
@@ -278,7 +295,7 @@ static void job_recalled(struct loop_task *task)
     struct version *version = job->version;
     if (job->away) {
         job->away = false;
-        batch_remove(version->queue, &job->entry);
+        batch_remove(job_queue(job), &job->entry);
         version_strike_out(version, job);
         uint32_t first = job->entry.taken;
         enum gw_status status = recall_status(job, !pool_any_ready(version->pool));
@@ -304,6 +321,7 @@ static void run_free(struct batch_run *run)
     *run->link = run->next;
     if (run->next)
         run->next->link = run->link;
+    run->version->background_runs -= run->is_background;
     free(run->rows);
     free(run);
 }
@@ -321,9 +339,11 @@ static void run_split_error(struct batch_run *run, const struct gw_err *err)
     }
 }
 
-static void piece_answer(const struct batch_piece *piece, struct predict_result *result, uint32_t row)
+static void piece_answer(const struct batch_piece *piece, struct predict_result *result, uint32_t row,
+                         uint64_t rpc_us)
 {
     struct job *job = job_of(piece->entry);
+    job->call_us = rpc_us;
     for (uint32_t i = piece->first; i < piece->first + piece->count; i++, row++) {
         const char *error = result->row_errors ? result->row_errors[row] : NULL;
         job->outcomes[i] = (struct row_outcome){.status = error ? GW_E_MODEL : GW_OK,
@@ -337,12 +357,12 @@ static void piece_answer(const struct batch_piece *piece, struct predict_result 
         job_send_home(job);
 }
 
-static void run_split_result(struct batch_run *run, struct predict_result *result)
+static void run_split_result(struct batch_run *run, struct predict_result *result, uint64_t rpc_us)
 {
     uint32_t row = 0;
     for (uint32_t i = 0; i < run->n_pieces; i++) {
         if (run->pieces[i].entry)
-            piece_answer(&run->pieces[i], result, row);
+            piece_answer(&run->pieces[i], result, row, rpc_us);
         row += run->pieces[i].count;
     }
 }
@@ -362,7 +382,7 @@ static void run_done(struct pool_call *call, struct predict_result *result, cons
     struct version *version = run->version;
     if (result) {
         version_learn(version, run, rpc_us);
-        run_split_result(run, result);
+        run_split_result(run, result, rpc_us);
         predict_result_unref(result);
     } else {
         run_split_error(run, err);
@@ -403,7 +423,8 @@ static void run_fill(struct batch_run *run, uint32_t rows, uint64_t now_us)
         job->in_flight += piece->count;
         if (job->entry.deadline_us > deadline_us)
             deadline_us = job->entry.deadline_us;
-        histogram_observe(version->queue_wait, now_us - job->entry.queued_us);
+        if (!run->is_background)
+            histogram_observe(version->queue_wait, now_us - job->entry.queued_us);
     }
     run->call.deadline_us = deadline_us; /* the last to be due: earlier ones recall their rows themselves */
     run->call.waits = first->waits;
@@ -419,18 +440,21 @@ static void run_fill(struct batch_run *run, uint32_t rows, uint64_t now_us)
                                              .parameters_bytes = first->parameters_bytes};
 }
 
-static void version_send(struct version *version, uint32_t limit, enum batch_reason reason, uint64_t now_us)
+static void version_send(struct version *version, struct batch_queue *queue, uint32_t limit,
+                         enum batch_reason reason, uint64_t now_us)
 {
-    uint32_t queued = batch_queued_rows(version->queue), rows = 0;
+    uint32_t queued = batch_queued_rows(queue), rows = 0;
     uint32_t room = queued < limit ? queued : limit;
     struct batch_run *run = run_new(version, room);
     if (!run) { /* the oldest job pays, and the queue moves on */
-        struct batch_entry *entry = batch_any(version->queue);
+        struct batch_entry *entry = batch_any(queue);
         job_end_rest(job_of(entry), GW_E_NO_MEMORY);
         return;
     }
     run->limit = limit;
-    run->n_pieces = batch_take(version->queue, limit, run->pieces, room, &rows);
+    run->is_background = queue == version->background;
+    version->background_runs += run->is_background;
+    run->n_pieces = batch_take(queue, limit, run->pieces, room, &rows);
     run_fill(run, rows, now_us);
     metric_add(version->batches[reason], 1);
     histogram_observe(version->batch_rows, rows);
@@ -462,14 +486,14 @@ static bool version_has_slot(const struct version *version)
 }
 
 /* The last replica is gone: who does not wait for the next one goes home. */
-static void version_fail_impatient(struct version *version)
+static void queue_fail_impatient(struct batch_queue *queue)
 {
     struct batch_entry *newer;
-    for (struct batch_entry *entry = batch_oldest(version->queue); entry; entry = newer) {
+    for (struct batch_entry *entry = batch_oldest(queue); entry; entry = newer) {
         newer = entry->newer;
         if (job_of(entry)->waits)
             continue;
-        batch_remove(version->queue, entry);
+        batch_remove(queue, entry);
         job_end_rest(job_of(entry), GW_E_NO_REPLICA);
     }
 }
@@ -492,6 +516,29 @@ static uint64_t version_call_us(const struct version *version)
     return calls_us > quarter_us ? calls_us : quarter_us;
 }
 
+/*
+ * Whether a call that nobody waits for may go: clients need neither the replica nor the slot. Another
+ * version's clients may share the machine all the same; that is for who places the containers.
+ */
+static bool version_has_leisure(const struct version *version)
+{
+    const struct batch_entry *next = batch_oldest(version->background);
+    if (!next || batch_queued_rows(version->queue) ||
+        version->background_runs >= container_of(next, struct job, entry)->background_calls)
+        return false;
+    return version->config->least_slo_us ? pool_any_idle(version->pool) && pool_free_slots(version->pool) > 1
+                                         : version_has_slot(version);
+}
+
+static void version_pump_background(struct version *version, uint64_t now_us)
+{
+    uint32_t limit = version_limit(version);
+    if (version->config->least_slo_us) /* a client's row may come at once, and has to wait for it */
+        limit = 1 + limit / BACKGROUND_SHARE;
+    while (version_has_leisure(version))
+        version_send(version, version->background, limit, BATCH_IDLE, now_us);
+}
+
 /* Sends what may go now. Asked after arrivals, answers, changes of replicas, and when a wait is over. */
 static void version_pump(struct loop_task *task)
 {
@@ -503,16 +550,19 @@ static void version_pump(struct loop_task *task)
         return;
     version_expire(version, now_us);
     bool is_ready = pool_any_ready(version->pool);
-    if (version->was_ready && !is_ready)
-        version_fail_impatient(version);
+    if (version->was_ready && !is_ready) {
+        queue_fail_impatient(version->queue);
+        queue_fail_impatient(version->background);
+    }
     version->was_ready = is_ready;
     while (version_has_slot(version) && batch_queued_rows(version->queue)) {
         uint32_t limit = version_limit(version);
         if (!batch_decide(version->queue, limit, version_call_us(version), now_us, &reason, &wake_us))
             break;
-        version_send(version, limit, reason, now_us);
+        version_send(version, version->queue, limit, reason, now_us);
         wake_us = UINT64_MAX;
     }
+    version_pump_background(version, now_us);
     version_count_queue(version);
     if (wake_us == UINT64_MAX)
         loop_timer_cancel(version->loop, &version->wake);
@@ -546,23 +596,30 @@ void version_unref(struct version *version)
 
 static void version_close_metrics(struct version *version)
 {
-    void *const series[] = {version->queue_rows, version->batch_limit, version->queue_wait,
-                            version->batch_rows};
+    void *const series[] = {version->queue_rows, version->background_rows, version->batch_limit,
+                            version->queue_wait, version->batch_rows};
     for (size_t i = 0; i < sizeof series / sizeof *series; i++)
         metrics_release(version->metrics, series[i]);
     for (int reason = 0; reason < BATCH_REASON_COUNT; reason++)
         metrics_release(version->metrics, version->batches[reason]);
 }
 
+static void queue_end(struct batch_queue *queue)
+{
+    for (struct batch_entry *entry; queue && (entry = batch_any(queue));)
+        job_end_rest(job_of(entry), GW_E_DRAINING);
+}
+
 /* The calls that pool_free() ends run their callbacks, which may schedule the pump no more. */
 static void version_free(struct version *version)
 {
     version->closing = true;
-    for (struct batch_entry *entry; version->queue && (entry = batch_any(version->queue));)
-        job_end_rest(job_of(entry), GW_E_DRAINING);
+    queue_end(version->queue);
+    queue_end(version->background);
     loop_timer_cancel(version->loop, &version->wake);
     pool_free(version->pool);
     batch_queue_free(version->queue);
+    batch_queue_free(version->background);
     version_close_metrics(version);
     config_unref(version->whole);
     free(version);

@@ -50,11 +50,13 @@ struct job {
     size_t parameters_bytes;
     struct row_outcome *outcomes;    /* entry.n_rows of them */
     struct gw_err err;               /* room for the words of outcomes that have no result */
+    uint32_t background_calls;       /* set by a shadow: nobody waits for its rows; see version_submit(). 0: a client does */
     bool waits;                      /* set by the request: no replica ready is no reason to come home. All of a kind agree */
 
     /* the home shard's */
     uint32_t unanswered;             /* rows without an outcome */
     uint32_t in_flight;              /* of them, rows in batches that are at replicas */
+    uint64_t call_us;                /* of the last call that answered rows of it; 0: none did */
     bool away;                       /* false once it was sent home */
     /* the request's */
     void *client;
@@ -79,7 +81,12 @@ struct version *version_ref(struct version *version);
  */
 void version_unref(struct version *version);
 
-/* Any thread. home() never runs inside it. */
+/*
+ * Any thread. home() never runs inside it.
+ * Jobs with background_calls wait in a queue of their own, as long as the clients'. They are cut into batches only while no
+ * client's row waits; with at most background_calls such batches in flight; and where clients are served too, only small
+ * ones, for a replica that has nothing to do and with a slot left over. They do not wait for a replica to become ready.
+ */
 void version_submit(struct version *version, struct job *job);
 /*
  * The request wants its job back now: deadline passed, or client gone. Rows without an outcome get

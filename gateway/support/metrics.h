@@ -37,6 +37,12 @@
     X(METRIC_RPCS,                COUNTER,   "xebec_rpcs_total",                     "Predict calls, by version and outcome.") \
     X(METRIC_RETRIES,             COUNTER,   "xebec_retries_total",                  "Calls sent again to another replica, by version.") \
     X(METRIC_SPILLED,             COUNTER,   "xebec_spilled_total",                  "Requests that another arm answered because no replica of this version was ready, by endpoint and version.") \
+    X(METRIC_QUEUE_BACKGROUND,    GAUGE,     "xebec_queue_background_rows",          "Rows of shadows waiting for a version that has nothing else to do, by version.") \
+    X(METRIC_SHADOW_SENT,         COUNTER,   "xebec_shadow_sent_rows_total",         "Rows sent to a shadow, by endpoint and the shadow's version.") \
+    X(METRIC_SHADOW_ROWS,         COUNTER,   "xebec_shadow_rows_total",              "Rows of a shadow compared with what the client got, by endpoint, version and outcome.") \
+    X(METRIC_SHADOW_DROPPED,      COUNTER,   "xebec_shadow_dropped_rows_total",      "Rows not compared, by endpoint, version and cause.") \
+    X(METRIC_SHADOW_NOISE,        COUNTER,   "xebec_shadow_noise_rows_total",        "Rows that the primary was asked once more, by endpoint, the shadow's version and outcome: the noise floor.") \
+    X(METRIC_SHADOW_CALL_SECONDS, SECONDS,   "xebec_shadow_call_seconds",            "Time of the models' calls for requests that both sides computed, by endpoint, version and side: primary or shadow.") \
     X(METRIC_REPLICAS_UP,         GAUGE,     "xebec_replicas_up",                    "Replicas ready to serve, by version.") \
     X(METRIC_REPLICAS,            GAUGE,     "xebec_replicas",                       "Replicas configured or found by name, by version; without those that drain.") \
     X(METRIC_REPLICA_STATES,      GAUGE,     "xebec_replica_states",                 "Replicas, by version and state.") \

@@ -23,8 +23,8 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"hiredis/.*", {"support/redis.c"}),
     (r"yaml\.h", {"config_yaml.c"}),
     (r"sodium\.h|sodium/.*", {
-        "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/request.c", "infer/split.c", "infer/worst.c",
-        "replica/replica.c", "main.c", "admin.c", "rollout_file.c", "rollouts.c"}),
+        "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/request.c", "infer/shadow.c", "infer/split.c",
+        "infer/worst.c", "replica/replica.c", "main.c", "admin.c", "rollout_file.c", "rollouts.c"}),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 

@@ -1,0 +1,131 @@
+/* config_shadows: reads who is asked beside the arms of an endpoint, how often, and when answers agree. */
+#include "config_keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define REAL_LENGTH_MAX  32
+#define TIMEOUT_OF_SLO   10 /* where none is written: so many SLOs */
+#define TIMEOUT_LEAST_US 1000
+#define DIGITS           "0123456789"
+
+static bool shadow_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
+                        const struct config_shadow *shadow, const struct node *node);
+
+/* --- numbers with decimals --- */
+
+/* Digits, perhaps digits behind a point, perhaps an exponent. Returns how much of the text that is; 0: it is
+ * none. */
+static size_t real_length(const char *text)
+{
+    size_t at = strspn(text, DIGITS);
+    if (at && text[at] == '.') {
+        size_t part = strspn(text + at + 1, DIGITS);
+        at = part ? at + 1 + part : 0;
+    }
+    if (at && (text[at] == 'e' || text[at] == 'E')) {
+        size_t sign = text[at + 1] == '-' || text[at + 1] == '+',
+               power = strspn(text + at + 1 + sign, DIGITS);
+        at = power ? at + 1 + sign + power : 0;
+    }
+    return at;
+}
+
+/* A number up to `most`, and behind it `unit`. */
+static void read_decimal(struct config_reader *reader, const struct key *key, const struct node *node,
+                         void *base, const char *unit, double most, const char *expected)
+{
+    if (!reader_expects(reader, node, NODE_SCALAR, expected))
+        return;
+    size_t length = real_length(node->text);
+    double value = length && length <= REAL_LENGTH_MAX ? strtod(node->text, NULL) : -1;
+    if (node->quoted || strcmp(node->text + length, unit) != 0 || length + strlen(unit) != node->length ||
+        !(value >= 0 && value <= most)) {
+        node_problem(reader->problems, node, "expected %s, got %s", expected,
+                     quote(node->text, node->length).text);
+        return;
+    }
+    value = *unit ? value / most : value;
+    memcpy((char *)base + key->offset, &value, sizeof value);
+}
+
+void read_share(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    read_decimal(reader, key, node, base, "%", 100, "a percentage from 0% to 100%, such as 25% or 0.5%");
+}
+
+void read_real(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    read_decimal(reader, key, node, base, "", 1e300, "a number such as 0.001 or 1e-3");
+}
+
+/* --- shadows --- */
+
+void read_shadow_version(struct config_reader *reader, const struct key *key, const struct node *node,
+                         void *base)
+{
+    (void)key;
+    struct config_shadow *shadow = base;
+    shadow->version = reader_version(reader, node);
+}
+
+void read_shadows(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
+{
+    struct config_endpoint *endpoint = base;
+    if (!reader_expects(reader, node, NODE_LIST, "a list of {model: ..., sample: ...}"))
+        return;
+    if (node->count == 0 || node->count > CONFIG_SHADOWS_MAX) {
+        node_problem(reader->problems, node, "expected 1 to %d shadows, got %u; without any, remove the key",
+                     CONFIG_SHADOWS_MAX, node->count);
+        return;
+    }
+    struct config_shadow *shadows = reader_array(reader, node->count, sizeof *shadows);
+    if (!shadows)
+        return;
+    endpoint->shadows = shadows;
+    for (const struct node *child = node->first; child; child = child->next) {
+        struct config_shadow *shadow = &shadows[endpoint->n_shadows];
+        *shadow = (struct config_shadow){.version = NULL}; /* the one before may not have stayed */
+        if (child->kind == NODE_REFUSED)
+            continue;
+        keys_read_member(reader, key, child, shadow);
+        if (!shadow->timeout_us)
+            shadow->timeout_us = endpoint->slo_us * TIMEOUT_OF_SLO;
+        if (shadow->timeout_us < TIMEOUT_LEAST_US)
+            shadow->timeout_us = TIMEOUT_LEAST_US;
+        if (shadow->version && shadow_fits(reader, endpoint, shadow, child))
+            endpoint->n_shadows++;
+    }
+}
+
+/* Whether the version is new to the list, is not the only one that answers, and takes and answers what those
+ * do. */
+static bool shadow_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
+                        const struct config_shadow *shadow, const struct node *node)
+{
+    const struct node *model = node_get(node, "model");
+    for (uint32_t i = 0; i < endpoint->n_shadows; i++)
+        if (endpoint->shadows[i].version == shadow->version) {
+            node_problem(reader->problems, model, "%s is a shadow of this endpoint already; remove one",
+                         shadow->version->full_name);
+            return false;
+        }
+    const struct config_version *first = endpoint->n_arms ? endpoint->arms[0].version : NULL;
+    if (!first)
+        return true; /* which has been told */
+    if (endpoint->n_arms == 1 && first == shadow->version) {
+        node_problem(reader->problems, model,
+                     "%s answers this endpoint itself; name another version, or remove the shadow: noise "
+                     "compares a version with itself",
+                     first->full_name);
+        return false;
+    }
+    const struct tensor_spec *difference =
+        signature_difference(&first->model->signature, &shadow->version->model->signature);
+    if (difference)
+        node_problem(reader->problems, model,
+                     "%s and %s differ in %s; a shadow must take and answer the same tensors as the arms",
+                     first->full_name, shadow->version->full_name,
+                     quote(difference->name, strlen(difference->name)).text);
+    return !difference;
+}
