@@ -14,6 +14,7 @@
 #include "admin_rollouts.h"
 #include "edge/listener.h"
 #include "replica/pool.h"
+#include "shadows.h"
 #include "support/log.h"
 
 static void admin_reply(struct exchange *exchange, struct http_reply *reply);
@@ -365,6 +366,31 @@ static void act_reload(struct admin *admin, struct exchange *exchange)
     reload_ask(admin->reload, &ours->ask);
 }
 
+/* --- /shadows ---------------------------------------------------------------------------------------------
+ */
+
+#define SHADOWS_OF "/shadows/" /* and an endpoint */
+
+/* endpoint: NULL: all of them, in brief. */
+static int write_shadows(struct admin *admin, const char *endpoint, struct buf *out)
+{
+    enum gw_status status = shadows_write(admin->gateway, endpoint, out);
+    if (status == GW_OK)
+        return 200;
+    bool unknown = status == GW_E_NOT_FOUND;
+    buf_clear(out);
+    buf_text(out, "{");
+    write_key_text(out, "error",
+                   unknown ? "no endpoint with a shadow has this name" : gw_status_words(status));
+    buf_printf(out, ",\"cause\":\"%s\"}\n", gw_status_cause(status));
+    return gw_status_http(status);
+}
+
+static int write_all_shadows(struct admin *admin, struct buf *out)
+{
+    return write_shadows(admin, NULL, out);
+}
+
 /* --- the list of it all ------------------------------------------------------------------------------------
  */
 
@@ -382,6 +408,10 @@ static const struct page {
      "drain",
      write_serving},
     {"/status", "application/json", "models, versions, replicas, endpoints, Redis", write_status},
+    {"/shadows", "application/json",
+     "how shadows agree with what clients got; /shadows/ENDPOINT: by output, with examples, for who may "
+     "change things",
+     write_all_shadows},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", "Prometheus metrics", write_metrics},
     {"/", "text/plain; charset=utf-8", "this list", write_index},
 };
@@ -539,6 +569,21 @@ static void handle_rollouts(struct admin *admin, struct exchange *exchange, bool
         answer_rollouts(admin, exchange);
 }
 
+/* Clients' inputs are among what is shown. */
+static void show_shadows(struct admin *admin, struct exchange *exchange, const char *endpoint)
+{
+    struct http_reply reply = {.content_type = "application/json"};
+    struct gw_err err;
+    if (exchange->message.method != HTTP_M_GET && exchange->message.method != HTTP_M_HEAD) {
+        reply_error(exchange, GW_E_METHOD, "Allow: GET, HEAD\r\n", "this page is read with GET");
+    } else if (admin_permits(admin, exchange, &err) != GW_OK) {
+        reply_error(exchange, err.status, "WWW-Authenticate: Bearer\r\n", err.what);
+    } else {
+        reply.status = write_shadows(admin, endpoint, &reply.body);
+        admin_reply(exchange, &reply);
+    }
+}
+
 static void admin_handle(void *owner, struct exchange *exchange)
 {
     struct admin *admin = owner;
@@ -558,7 +603,10 @@ static void admin_handle(void *owner, struct exchange *exchange)
             act(admin, exchange, &actions[i]);
             return;
         }
-    reply_error(exchange, GW_E_NOT_FOUND, NULL, "no such page; GET / lists them");
+    if (!strncmp(path, SHADOWS_OF, strlen(SHADOWS_OF)))
+        show_shadows(admin, exchange, path + strlen(SHADOWS_OF));
+    else
+        reply_error(exchange, GW_E_NOT_FOUND, NULL, "no such page; GET / lists them");
 }
 
 static void admin_refuse(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply)

@@ -1,7 +1,8 @@
 /*
- * admin: the operators' listener: /health/live, /health/ready, /health/serving, /status, /metrics, /rollouts. Runs on the
- * main thread's own loop, so that it answers whatever the shards are doing.
- * POST /reload and POST /rollouts/... change something: they are for who has the token of admin_token_file, or, where there is none, for this
+ * admin: the operators' listener: /health/live, /health/ready, /health/serving, /status, /shadows, /metrics, /rollouts. Runs on
+ * the main thread's own loop, so that it answers whatever the shards are doing.
+ * POST /reload and POST /rollouts/... change something, and /shadows/ENDPOINT shows clients' inputs: they are for who has the token of
+ * admin_token_file, or, where there is none, for this
  * machine alone.
  */
 #ifndef XEBEC_ADMIN_H

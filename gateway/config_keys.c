@@ -307,7 +307,7 @@ static const struct {
     [KEY_STEPS] = {"list of percents", read_steps},
     [KEY_SHADOWS] = {"list of mappings", read_shadows},
     [KEY_SHADOW_VERSION] = {"model@version", read_shadow_version},
-    [KEY_SHARE] = {"percent", read_share},
+    [KEY_SHARE] = {"share", read_share},
     [KEY_REAL] = {"number", read_real},
     [KEY_STICKY] = {"word", read_sticky},
 };

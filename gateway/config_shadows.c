@@ -39,8 +39,8 @@ static void read_decimal(struct config_reader *reader, const struct key *key, co
         return;
     size_t length = real_length(node->text);
     double value = length && length <= REAL_LENGTH_MAX ? strtod(node->text, NULL) : -1;
-    if (node->quoted || strcmp(node->text + length, unit) != 0 || length + strlen(unit) != node->length ||
-        !(value >= 0 && value <= most)) {
+    if ((node->quoted && !*unit) || strcmp(node->text + length, unit) != 0 ||
+        length + strlen(unit) != node->length || !(value >= 0 && value <= most)) {
         node_problem(reader->problems, node, "expected %s, got %s", expected,
                      quote(node->text, node->length).text);
         return;

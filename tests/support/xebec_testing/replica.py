@@ -8,7 +8,8 @@ nothing of the SDKs, and does as the script says:
     mode: NAME                  how Predict answers: a function of MODES
     times: N                    ... that many times, echo afterwards
     words: "..."                what it says when it raises
-    bad: N                      raise_rows: rows that start with N
+    bad: N                      raise_rows, skew: rows that start with N; skew: none is every row
+    by: N                       skew: what they are off by; "nan" makes them that
 
 Every mode but echo and those for outputs is a misbehaviour that the gateway must survive.
 """
@@ -29,7 +30,7 @@ DTYPES = {pb.BOOL: "?", pb.UINT8: "u1", pb.UINT16: "<u2", pb.UINT32: "<u4", pb.U
           pb.BF16: "<u2"}
 SCRIPT = {"model": "m", "version": "v1", "digest": "d1", "max_rows": 0, "inputs": {"x": ["FP32", [-1, -1]]},
           "outputs": {"y": ["FP32", [-1, -1]]}, "serving": True, "delay_ms": 0, "mode": "echo", "times": None,
-          "words": "the model is not amused", "bad": None}
+          "words": "the model is not amused", "bad": None, "by": 1}
 
 
 # --- tensors -------------------------------------------------------------------------------------
@@ -66,6 +67,26 @@ def echo(puppet, call):
     for (name, declared), (spec, array) in zip(puppet.script["outputs"].items(), call.tensors):
         if not call.request.outputs or name in call.request.outputs:
             add_output(response, name, array, spec.datatype, pb.Encoding.Value(declared[2]))
+    return response
+
+
+def skew(puppet, call):
+    """Rows are off by something."""
+    response = pb.PredictResponse()
+    for (name, _), (spec, array) in zip(puppet.script["outputs"].items(), call.tensors):
+        array = array.copy()
+        for row, first in enumerate(call.entry["first"]):
+            if puppet.script["bad"] in (None, first):
+                array[row] += array.dtype.type(puppet.script["by"])
+        add_output(response, name, array, spec.datatype)
+    return response
+
+
+def moody(puppet, call):
+    """No two answers are alike: each call adds what came before it."""
+    response = pb.PredictResponse()
+    for (name, _), (spec, array) in zip(puppet.script["outputs"].items(), call.tensors):
+        add_output(response, name, array + array.dtype.type(len(puppet.calls)), spec.datatype)
     return response
 
 
@@ -157,7 +178,7 @@ def die_mid_call(puppet, call):
     os.kill(os.getpid(), 9)
 
 
-MODES = {mode.__name__: mode for mode in (echo, sums, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
+MODES = {mode.__name__: mode for mode in (echo, skew, moody, sums, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
                                           garbage_bytes, raise_all, reject, raise_rows, wrong_error_row, shed,
                                           die_mid_call)}
 
