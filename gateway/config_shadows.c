@@ -12,7 +12,7 @@
 static bool shadow_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
                         const struct config_shadow *shadow, const struct node *node);
 
-/* --- numbers with decimals --- */
+/* --- numbers with decimals --------------------------------------------------------------------------- */
 
 /* Digits, perhaps digits behind a point, perhaps an exponent. Returns how much of the text that is; 0: it is
  * none. */
@@ -59,7 +59,7 @@ void read_real(struct config_reader *reader, const struct key *key, const struct
     read_decimal(reader, key, node, base, "", 1e300, "a number such as 0.001 or 1e-3");
 }
 
-/* --- shadows --- */
+/* --- shadows ----------------------------------------------------------------------------------------- */
 
 void read_shadow_version(struct config_reader *reader, const struct key *key, const struct node *node,
                          void *base)

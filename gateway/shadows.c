@@ -18,8 +18,7 @@ struct gathered {
     const struct worst_example **list; /* room for one shard's */
 };
 
-/* --- gathering: runs on each shard -------------------------------------------------------------------------
- */
+/* --- gathering: runs on each shard ------------------------------------------------------------------- */
 
 static void gather_examples(struct gathered *gathered, uint32_t shard)
 {
@@ -80,8 +79,7 @@ static enum gw_status gather(struct gateway *gateway, const struct shadow *shado
     return GW_OK;
 }
 
-/* --- writing -----------------------------------------------------------------------------------------------
- */
+/* --- writing ----------------------------------------------------------------------------------------- */
 
 static void write_key_text(struct buf *out, const char *key, const char *value)
 {

@@ -150,9 +150,9 @@ static void came_home(struct job *job)
     container_of(job, struct asker, job)->homecomings++;
 }
 
-static void ask(struct asker *asker, uint32_t n_rows, uint64_t slo_us)
+static void ask_in(uint32_t background_calls, struct asker *asker, uint32_t n_rows, uint64_t slo_us)
 {
-    *asker = (struct asker){.job = {.loop = loop, .home = came_home}};
+    *asker = (struct asker){.job = {.loop = loop, .home = came_home, .background_calls = background_calls}};
     for (uint32_t i = 0; i < n_rows; i++)
         asker->rows[i] = i;
     asker->job.rows = asker->rows;
@@ -160,6 +160,11 @@ static void ask(struct asker *asker, uint32_t n_rows, uint64_t slo_us)
     asker->job.entry.n_rows = n_rows;
     asker->job.entry.deadline_us = loop_now_us() + slo_us;
     version_submit(version, &asker->job);
+}
+
+static void ask(struct asker *asker, uint32_t n_rows, uint64_t slo_us)
+{
+    ask_in(0, asker, n_rows, slo_us);
 }
 
 static void release(struct asker *asker)
@@ -454,4 +459,133 @@ Test(version, what_is_queued_at_the_end_comes_home)
     expect_all(&a, GW_E_DRAINING);
     loop_free(loop);
     metrics_free(metrics);
+}
+
+/* --- rows that nobody waits for ---------------------------------------------------------------------------
+ */
+
+Test(version, background_rows_go_when_no_client_waits_and_never_in_a_clients_batch)
+{
+    struct asker client, shadow, later;
+    open_version(BATCHING_FIXED, 8, 100);
+    ask_in(2, &shadow, 2, 1000000);
+    ask(&client, 1, 2000000);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 1);
+    cr_assert_eq(fake.calls[0]->input.n_rows, 1, "the client's alone, though it came later and is due later");
+    ask(&later, 1, 2000000);
+    loop_flush(loop);
+    answer(0, -1);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 2);
+    cr_assert_eq(fake.calls[1]->input.n_rows, 1, "the next client's");
+    answer(1, -1);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 3);
+    cr_assert_eq(fake.calls[2]->input.n_rows, 2);
+    answer(2, -1);
+    loop_flush(loop);
+    expect_all(&client, GW_OK), expect_all(&later, GW_OK), expect_all(&shadow, GW_OK);
+    cr_assert_eq(shadow.job.call_us, 100);
+    release(&client), release(&later), release(&shadow);
+    close_version();
+}
+
+Test(version, background_calls_are_bounded_by_the_job_that_waits_longest)
+{
+    struct asker shadows[4];
+    open_version(BATCHING_NONE, 1, 100);
+    model.batching.calls = 8; /* replicas that work on several at once */
+    fake.slots = 8;
+    for (int i = 0; i < 4; i++)
+        ask_in(2, &shadows[i], 1, 1000000);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 2);
+    answer(0, -1);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 3);
+    for (uint32_t i = 1; i < 4; i++) {
+        answer(i, -1);
+        loop_flush(loop);
+    }
+    for (int i = 0; i < 4; i++)
+        expect_all(&shadows[i], GW_OK), release(&shadows[i]);
+    close_version();
+}
+
+Test(version, where_clients_are_served_background_batches_are_small_and_leave_a_slot)
+{
+    struct asker shadow;
+    open_version(BATCHING_FIXED, 16, 100);
+    config.least_slo_us = 1000000;
+    ask_in(4, &shadow, 8, 1000000);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 0, "the one slot is the clients'");
+    fake.slots = 2;
+    fake.ready(fake.owner);
+    loop_flush(loop);
+    cr_assert_eq(fake.n_calls, 1, "and a replica at work is left in peace");
+    cr_assert_eq(fake.calls[0]->input.n_rows, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        fake.slots = 1;
+        answer(i, -1);
+        loop_flush(loop);
+    }
+    expect_all(&shadow, GW_OK);
+    release(&shadow);
+    close_version();
+}
+
+Test(version, background_rows_do_not_wait_for_a_replica)
+{
+    struct asker first, second;
+    open_version(BATCHING_FIXED, 8, 100);
+    fake.slots = 0;
+    ask_in(1, &first, 1, 1000000);
+    loop_flush(loop);
+    cr_assert_eq(first.homecomings, 0);
+    fake.any_ready = false;
+    fake.ready(fake.owner);
+    loop_flush(loop);
+    expect_all(&first, GW_E_NO_REPLICA);
+    ask_in(1, &second, 1, 1000000);
+    loop_flush(loop);
+    expect_all(&second, GW_E_NO_REPLICA);
+    close_version();
+}
+
+Test(version, a_background_job_is_recalled_from_its_queue_and_from_a_batch)
+{
+    struct asker queued, away;
+    open_version(BATCHING_NONE, 1, 100);
+    ask_in(1, &away, 1, 1000000);
+    loop_flush(loop);
+    ask_in(1, &queued, 1, 1000000);
+    loop_flush(loop);
+    version_recall(&queued.job, GW_E_DEADLINE);
+    version_recall(&away.job, GW_E_DEADLINE);
+    loop_flush(loop);
+    expect_all(&queued, GW_E_DEADLINE), expect_all(&away, GW_E_DEADLINE);
+    cr_assert_eq(fake.cancelled, 1);
+    fail(0, GW_E_CANCELLED, "nobody wanted it");
+    loop_flush(loop);
+    close_version();
+}
+
+Test(version, a_full_background_queue_refuses_and_clients_do_not_feel_it)
+{
+    struct asker first, second, client;
+    open_version(BATCHING_FIXED, 8, 2);
+    fake.slots = 0;
+    ask_in(1, &first, 2, 1000000);
+    ask_in(1, &second, 1, 1000000);
+    ask(&client, 2, 1000000);
+    loop_flush(loop);
+    expect_all(&second, GW_E_OVERLOAD);
+    cr_assert_eq(client.homecomings, 0);
+    version_recall(&first.job, GW_E_DRAINING);
+    version_recall(&client.job, GW_E_CANCELLED);
+    loop_flush(loop);
+    expect_all(&client, GW_E_CANCELLED);
+    close_version();
 }
