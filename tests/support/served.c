@@ -21,9 +21,9 @@
 #include "shard.h"
 #include "transport.h"
 
-enum { REPLICAS = 3, ADDRESS_BYTES = 64, READY_WITHIN_MS = 10000, SETTLED_WITHIN_MS = 5000 };
+enum { REPLICAS = 4, ADDRESS_BYTES = 64, READY_WITHIN_MS = 10000, SETTLED_WITHIN_MS = 5000 };
 
-static const char *const replica_names[REPLICAS] = {"echo", "said", "picky"};
+static const char *const replica_names[REPLICAS] = {"echo", "said", "picky", "next"};
 
 struct served_replicas {
     char folder[32];
@@ -96,6 +96,8 @@ struct served_replicas *served_replicas_start(const char *echo, const char *pick
     replicas->processes[1] = start_process(
         (char *const[]){echo_path, "--listen", address[1], "--model", "said", "--input", "t:BYTES:-1", NULL});
     replicas->processes[2] = start_process((char *const[]){picky_path, address[2], NULL});
+    replicas->processes[3] =
+        start_process((char *const[]){echo_path, "--listen", address[3], "--version", "next", NULL});
     signal(SIGPIPE, SIG_IGN);
     return replicas;
 }
@@ -147,7 +149,9 @@ static const char configuration[] =
     "models:\n"
     "  echo:\n"
     "    input: {x: {datatype: FP32, shape: [-1, 4]}}\n"
-    "    versions: {'1': {replicas: ['unix:%1$s/echo', 'dns:localhost:1']}}\n"
+    "    versions:\n"
+    "      '1': {replicas: ['unix:%1$s/echo', 'dns:localhost:1']}\n"
+    "      next: {replicas: ['unix:%1$s/next']}\n"
     "    health: {interval: 250ms}\n"
     "  said:\n"
     "    input: {t: {datatype: BYTES, shape: [-1], encoding: text}}\n"
@@ -161,7 +165,7 @@ static const char configuration[] =
     "    batching: {policy: fixed}\n"
     "    health: {interval: 250ms}\n"
     "endpoints:\n"
-    "  echo: {slo: 10s, model: echo@1}\n"
+    "  echo: {slo: 10s, model: echo@1, shadow: [{model: echo@next, noise: 50%%}]}\n"
     "  echo-default: {slo: 10s, model: echo@1, default: {x: [0, 0, 0, 0]}}\n"
     "  said: {slo: 10s, model: said@1}\n"
     "  picky: {slo: 10s, model: picky@1}\n"

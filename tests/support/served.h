@@ -4,7 +4,7 @@
  * What cannot be set up, or ends wrongly, aborts the test with words.
  *
  *   model   replica       input             cache   called as
- *   echo    xebec-echo    FP32 [-1, 4]      on      /echo, /echo-default (with a default)
+ *   echo    xebec-echo    FP32 [-1, 4]      on      /echo (with a shadow, echo@next), /echo-default (with a default)
  *   said    xebec-echo    BYTES [-1]        on      /said: text in, the same as JSON out
  *   picky   picky_worker  FP32 [-1, 2]      off     /picky, /picky-default, /picky-long (an SLO that outlasts it)
  */
