@@ -85,7 +85,8 @@ class Processes:
 
 class Gateway:
     def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384, store="memory: 64MiB",
-                 transport="nghttp2"):
+                 transport="nghttp2", shadow=""):
+        """shadow: the address of m@next, which is asked every request of endpoint e, too."""
         self.processes, self.url = bench.processes, None
         port, admin = free_port(), free_port()
         config = bench.folder / f"{name}.yaml"
@@ -101,11 +102,11 @@ cache: {{{store}}}
 models:
   m:
     input: {{x: {{datatype: FP32, shape: [-1, {floats}]}}}}
-    versions: {{v: {{replicas: ["{replica}"]}}}}
+    versions: {{v: {{replicas: ["{replica}"]}}{f', next: {{replicas: ["{shadow}"]}}' if shadow else ""}}}
     batching: {{{batching}}}
     cache: {{enabled: {"true" if cache else "false"}}}
 endpoints:
-  e: {{slo: {slo}, model: m@v}}
+  e: {{slo: {slo}, model: m@v{", shadow: [{model: m@next}]" if shadow else ""}}}
 """)
         self.process = self.processes.start(name, str(find_binary("xebec")), "serve", "--config", str(config))
         self.port, self.url, self.admin = port, f"http://127.0.0.1:{port}/e/predict", f"http://127.0.0.1:{admin}"
@@ -440,6 +441,55 @@ def breaker_is_closed(gateway):
     return any(shard["breaker"] == "closed" for shard in status["redis"]["shards"])
 
 
+SHADOW_RPS, PRIMARY_US, STALL_US = 2000, 1000, 10**9
+
+
+def shadow_model(bench, name, version, sleep_us):
+    address = f"unix:{bench.folder}/{name}.sock"
+    return bench.processes.start(name, find_binary("slow_model"), address, version, str(sleep_us)), address
+
+
+def quantiles(bench, url, body, rps):
+    """p50 and p99 in microseconds of an open loop in which every request must be answered."""
+    log = bench.folder / "h2load.log"
+    log.unlink(missing_ok=True)
+    subprocess.run(["h2load", "--h1", "-t1", "-c20", f"--rps={rps // 20}", f"-D{bench.seconds}", f"-d{body}",
+                    "-H", "content-type: application/json", f"--log-file={log}", url],
+                   capture_output=True, text=True, check=True)
+    done = [line.split("\t") for line in log.read_text().splitlines()]
+    times = sorted(int(us) for _, status, us, *_ in done if status == "200")
+    if len(times) < len(done) or len(times) < 0.9 * rps * bench.seconds:
+        raise SystemExit(f"bench: {url}: {len(times)} of {len(done)} requests were answered")
+    return times[len(times) // 2], times[int(len(times) * 0.99)]
+
+
+def case_shadow(bench):
+    """What clients feel of a shadow that is well, dead, stalling, or slow: nothing, it is hoped."""
+    body = bench.folder / "four.json"
+    body.write_text(floats_body(4))
+    _, primary = shadow_model(bench, "primary", "v", PRIMARY_US)
+    gateways = {"none": Gateway(bench, "no-shadow", 4, primary, "policy: aimd", cache=False)}
+    for kind, sleep_us in (("as quick", PRIMARY_US), ("100 times slower", 100 * PRIMARY_US), ("stalling", STALL_US),
+                           ("dead", PRIMARY_US)):
+        name = kind.replace(" ", "-")
+        process, address = shadow_model(bench, name, "next", sleep_us)
+        gateways[kind] = Gateway(bench, f"shadow-{name}", 4, primary, "policy: aimd", cache=False, shadow=address)
+        if kind == "dead":
+            process.kill()
+    samples = {kind: [] for kind in gateways}
+    for gateway in gateways.values():
+        quantiles(bench, gateway.url, body, SHADOW_RPS)  # a warm-up that does not count
+    for _ in range(bench.runs):
+        for kind, gateway in gateways.items():
+            samples[kind].append(quantiles(bench, gateway.url, body, SHADOW_RPS))
+    medians = {kind: [statistics.median(each) for each in zip(*values)] for kind, values in samples.items()}
+    for gateway in gateways.values():
+        gateway.stop()
+    return [row(f"primary of 1 ms with a shadow {kind}, {SHADOW_RPS} requests a second", "no shadow", f"p{percentile} us",
+                medians[kind][which], medians["none"][which], 1.05 if percentile == 99 else None, at_most=True)
+            for kind in gateways if kind != "none" for which, percentile in enumerate((50, 99))]
+
+
 def case_memory(bench):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
@@ -463,7 +513,8 @@ def case_memory(bench):
 
 CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "latency": case_latency,
          "transport": case_transport, "svm": case_svm, "all_miss": case_all_miss,
-         "redis_hit": case_redis_hit, "redis_miss": case_redis_miss, "redis_paused": case_redis_paused, "memory": case_memory}
+         "redis_hit": case_redis_hit, "redis_miss": case_redis_miss, "redis_paused": case_redis_paused,
+         "shadow": case_shadow, "memory": case_memory}
 
 
 def row(case, baseline, unit, ours, theirs, asked=None, at_most=False):

@@ -269,8 +269,7 @@ static void say(const char *what)
     memset(tally, 0, sizeof tally);
 }
 
-/* Shadows went without memory, told so, and are themselves again; where some row's examples or metrics did,
- * it shows nowhere. */
+/* Of the shadow's rows some were dropped for want of memory, and others compared all the same. */
 static void check_shadow(const struct served *served)
 {
     if (!served_sum(served, "xebec_shadow_rows_total") ||
