@@ -53,14 +53,21 @@ static int write_live(struct admin *admin, struct buf *out)
     return 200;
 }
 
-/* The versions without a replica, as JSON texts with commas between. */
-static struct buf name_waiting(struct admin *admin)
+/* Whether no client's request comes here: only shadows ask. */
+static bool is_for_shadows(const struct config_version *version)
+{
+    return !version->least_slo_us && version->shadow_timeout_us;
+}
+
+/* The versions without a replica, as JSON texts with commas between; all, or those that clients are sent to.
+ */
+static struct buf name_waiting(struct admin *admin, bool all)
 {
     const struct config *config = gateway_config(admin->gateway);
     struct buf waiting = {0};
     for (uint32_t i = 0; i < config->n_versions; i++) {
         uint32_t known;
-        if (version_ready_replicas(admin, i, &known))
+        if (version_ready_replicas(admin, i, &known) || (!all && is_for_shadows(config->versions[i])))
             continue;
         buf_text(&waiting, waiting.length ? "," : "");
         buf_json_text(&waiting, config->versions[i]->full_name, strlen(config->versions[i]->full_name));
@@ -83,17 +90,18 @@ static int write_verdict(struct admin *admin, const char *verdict, bool well, st
 
 static int write_ready(struct admin *admin, struct buf *out)
 {
-    struct buf waiting = name_waiting(admin);
+    struct buf waiting = name_waiting(admin, true);
     return write_verdict(admin, "ready", !waiting.length, &waiting, out);
 }
 
 /*
  * Whether clients are to be sent here. A gateway that has just started is spared until its replicas are
- * there; after that a model that loses its replicas must not take the others' traffic away.
+ * there, but for those of shadows; after that a model that loses its replicas must not take the others'
+ * traffic away.
  */
 static int write_serving(struct admin *admin, struct buf *out)
 {
-    struct buf waiting = name_waiting(admin);
+    struct buf waiting = name_waiting(admin, false);
     bool all_there = !waiting.length && !waiting.failed;
     uint64_t start_us = gateway_config(admin->gateway)->timeouts.start_us;
     admin->opened = admin->opened || all_there || loop_now_us() - admin->started_us >= start_us;
@@ -340,7 +348,7 @@ static void reload_answered(struct reload_ask *ask, const struct reload_answer *
     bool reloaded = answer->err.status == GW_OK;
     buf_printf(&reply.body, "{\"reloaded\":%s,", reloaded ? "true" : "false");
     if (reloaded) {
-        struct buf waiting = name_waiting(ours->admin);
+        struct buf waiting = name_waiting(ours->admin, true);
         buf_text(&reply.body, "\"without_replica\":[");
         buf_append(&reply.body, waiting.bytes, waiting.length);
         buf_text(&reply.body, "]}\n");

@@ -142,7 +142,7 @@ enum shadow_inputs { SHADOW_INPUTS_KEPT, SHADOW_INPUTS_HASHED, SHADOW_INPUTS_OMI
 struct config_shadow {        /* endpoints.NAME.shadow[].* */
     const struct config_version *version;
     double sample;            /* 100%; 0 .. 1 */
-    double noise;             /* 1%; 0 .. 1, of the requests that follow */
+    double noise;             /* 0.2%; 0 .. 1, of the requests that follow */
     double absolute, relative;/* tolerance.absolute 1e-6, tolerance.relative 1e-3 */
     uint32_t top_k;           /* 0: not asked */
     uint32_t examples;        /* 20 */

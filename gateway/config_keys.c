@@ -237,7 +237,7 @@ static const struct key keys[] = {
     {"endpoints.NAME.shadow[].top_k", KEY_INTEGER, "0", BETWEEN("0", "32"),
      FIELD(struct config_shadow, top_k),
      .meaning = "of float outputs, how many of the k largest are the same; 0: not asked"},
-    {"endpoints.NAME.shadow[].noise", KEY_SHARE, "1%", FIELD(struct config_shadow, noise),
+    {"endpoints.NAME.shadow[].noise", KEY_SHARE, "0.2%", FIELD(struct config_shadow, noise),
      .meaning = "share of those requests that the primary is asked once more: how far it agrees with itself"},
     {"endpoints.NAME.shadow[].examples", KEY_INTEGER, "20", BETWEEN("0", "1000"),
      FIELD(struct config_shadow, examples),
