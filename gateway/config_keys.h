@@ -45,8 +45,6 @@ enum key_type {
     KEY_CANARY,   /* a section, into a struct of its own */
     KEY_STEPS,
     KEY_SHADOWS,
-    KEY_SHADOW_VERSION,
-    KEY_SHARE, /* a percentage with decimals */
     KEY_REAL,
     KEY_STICKY, /* one of the ways to tell clients apart, or their salt */
 };
@@ -105,7 +103,7 @@ key_reader read_fraction, read_steps, read_canary;
 key_reader read_weight, read_arm_name, read_sticky;
 bool weight_is_zero(const struct node *node); /* and nothing is wrong with it */
 /* config_shadows.c */
-key_reader read_shadows, read_shadow_version, read_share, read_real;
+key_reader read_shadows, read_real;
 
 /* config_endpoints.c: the version that "digits@linear" names; NULL when there is none, which is reported. */
 const struct config_version *reader_version(struct config_reader *reader, const struct node *node);

@@ -5,14 +5,13 @@
 #include <string.h>
 
 #define REAL_LENGTH_MAX  32
+#define REAL_MOST        1e300
 #define TIMEOUT_OF_SLO   10 /* where none is written: so many SLOs */
 #define TIMEOUT_LEAST_US 1000
 #define DIGITS           "0123456789"
 
 static bool shadow_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
                         const struct config_shadow *shadow, const struct node *node);
-
-/* --- numbers with decimals --------------------------------------------------------------------------- */
 
 /* Digits, perhaps digits behind a point, perhaps an exponent. Returns how much of the text that is; 0: it is
  * none. */
@@ -31,42 +30,18 @@ static size_t real_length(const char *text)
     return at;
 }
 
-/* A number up to `most`, and behind it `unit`. */
-static void read_decimal(struct config_reader *reader, const struct key *key, const struct node *node,
-                         void *base, const char *unit, double most, const char *expected)
+void read_real(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
 {
+    const char *expected = "a number such as 0.001 or 1e-3";
     if (!reader_expects(reader, node, NODE_SCALAR, expected))
         return;
     size_t length = real_length(node->text);
     double value = length && length <= REAL_LENGTH_MAX ? strtod(node->text, NULL) : -1;
-    if ((node->quoted && !*unit) || strcmp(node->text + length, unit) != 0 ||
-        length + strlen(unit) != node->length || !(value >= 0 && value <= most)) {
+    if (node->quoted || length != node->length || !(value >= 0 && value <= REAL_MOST))
         node_problem(reader->problems, node, "expected %s, got %s", expected,
                      quote(node->text, node->length).text);
-        return;
-    }
-    value = *unit ? value / most : value;
-    memcpy((char *)base + key->offset, &value, sizeof value);
-}
-
-void read_share(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
-{
-    read_decimal(reader, key, node, base, "%", 100, "a percentage from 0% to 100%, such as 25% or 0.5%");
-}
-
-void read_real(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
-{
-    read_decimal(reader, key, node, base, "", 1e300, "a number such as 0.001 or 1e-3");
-}
-
-/* --- shadows ----------------------------------------------------------------------------------------- */
-
-void read_shadow_version(struct config_reader *reader, const struct key *key, const struct node *node,
-                         void *base)
-{
-    (void)key;
-    struct config_shadow *shadow = base;
-    shadow->version = reader_version(reader, node);
+    else
+        memcpy((char *)base + key->offset, &value, sizeof value);
 }
 
 void read_shadows(struct config_reader *reader, const struct key *key, const struct node *node, void *base)

@@ -260,6 +260,18 @@ bool plan_keep_books(struct plan *plan, const struct plan *former)
     return true;
 }
 
+/* Where the candidate is a shadow as well: how its answers differ from those that clients got. Begins anew
+ * with the shadow. */
+static struct tally candidate_disagreement(const struct plan *plan, const struct config_endpoint *endpoint)
+{
+    struct shadow *const *shadows = plan->endpoints[endpoint->index].shadows;
+    struct shadow_counts counts = {0};
+    for (uint32_t i = 0; shadows && i < endpoint->n_shadows; i++)
+        if (endpoint->shadows[i].version == endpoint->arms[1].version)
+            shadow_counts(shadows[i], &counts);
+    return (struct tally){.n = counts.compared, .bad = counts.disagreed};
+}
+
 void plan_count_arms(const struct plan *plan, const struct config_endpoint *endpoint,
                      struct arm_counts counts[BOOK_ARMS])
 {
@@ -267,6 +279,7 @@ void plan_count_arms(const struct plan *plan, const struct config_endpoint *endp
     arm_books_read(place->books, place->lot, counts);
     for (uint32_t arm = 0; arm < BOOK_ARMS; arm++)
         counts[arm].crashed = version_crashes(arm_version(plan, endpoint, arm)) - place->crashed_before[arm];
+    counts[1].disagreement = candidate_disagreement(plan, endpoint);
 }
 
 bool plan_has_version(const struct plan *plan, const struct version *version)

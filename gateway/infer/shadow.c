@@ -633,12 +633,15 @@ void shadow_counts(const struct shadow *shadow, struct shadow_counts *counts)
     *counts = (struct shadow_counts){0};
     for (uint32_t i = 0; i < shadow->n_parts; i++) {
         const struct shadow_part *part = &shadow->parts[i];
-        /* disagreed first: it is written last, so that it is never the more of the two */
         counts->disagreed += metric_read(&part->disagreed[ERRAND_ANSWERS]);
         counts->noise_disagreed += metric_read(&part->disagreed[ERRAND_NOISE]);
         counts->compared += metric_read(&part->compared[ERRAND_ANSWERS]);
         counts->noise_compared += metric_read(&part->compared[ERRAND_NOISE]);
     }
+    if (counts->disagreed > counts->compared)
+        counts->disagreed = counts->compared;
+    if (counts->noise_disagreed > counts->noise_compared)
+        counts->noise_disagreed = counts->noise_compared;
 }
 
 void shadow_report_add(const struct shadow *shadow, uint32_t shard, struct shadow_report *report)
