@@ -115,8 +115,8 @@ static struct plan *gateway_make_plan(struct gateway *gateway, struct config *co
             return NULL;
         }
     }
-    if (!plan || (plan_keep_books(plan, gateway->plan) &&
-                  plan_open_shadows(plan, gateway->plan, gateway->metrics)))
+    if (!plan ||
+        (plan_keep_books(plan, gateway->plan) && plan_open_shadows(plan, gateway->plan, gateway->metrics)))
         return plan;
     plan_unref(plan);
     return NULL;

@@ -551,7 +551,7 @@ static void expect_all(const struct wrong *cases, size_t count)
     "models, endpoints\n"
 #define KEYS_OF_A_LIVE                                                                                       \
     "; the keys here are: slo, default, when_unready, model, split, canary, sticky, "                        \
-    "arm_header\n"
+    "arm_header, shadow\n"
 
 Test(config_problems, unknown_keys)
 {
@@ -576,9 +576,9 @@ Test(config_problems, unknown_keys)
          "output, versions, batching, cache, discovery, health, retry\n"},
         {MODEL "endpoints:\n  digits:\n    split:\n      - {model: digits@linear, weight: 1, wieght: 90}\n",
          "f.yaml:8:43: unknown key \"wieght\" in endpoints.digits.split[0]; did you mean \"weight\"?\n"},
-        {MODEL "endpoints:\n  d: {model: digits@linear, bandit: 1, shadow: 2, ensemble: 3}\n",
+        {MODEL "endpoints:\n  d: {model: digits@linear, bandit: 1, mirror: 2, ensemble: 3}\n",
          "f.yaml:6:29: unknown key \"bandit\" in endpoints.d" KEYS_OF_A_LIVE
-         "f.yaml:6:40: unknown key \"shadow\" in endpoints.d" KEYS_OF_A_LIVE
+         "f.yaml:6:40: unknown key \"mirror\" in endpoints.d" KEYS_OF_A_LIVE
          "f.yaml:6:51: unknown key \"ensemble\" in endpoints.d" KEYS_OF_A_LIVE},
     };
     EXPECT_ALL(cases);

@@ -41,6 +41,10 @@ bool version_digest(const struct version *version, uint64_t digest[2])
 {
     return (void)version, (void)digest, false;
 }
+uint64_t version_crashes(const struct version *version)
+{
+    return (void)version, 0;
+}
 struct version *version_ref(struct version *version)
 {
     version_refs++;
