@@ -256,7 +256,7 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
         return NULL;
     }
     redis_voice_init(&gateway->redis_voice);
-    gateway->tuner = tuner ? *tuner : (struct gateway_tuner){NULL};
+    gateway->tuner = tuner ? *tuner : (struct gateway_tuner){0};
     gateway->metrics = metrics;
     gateway->loop = loop;
     gateway->shards = shards;

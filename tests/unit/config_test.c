@@ -546,7 +546,8 @@ static void expect_all(const struct wrong *cases, size_t count)
 #define EXPECT_ALL(cases) expect_all(cases, sizeof(cases) / sizeof((cases)[0]))
 
 #define KEYS_AT_TOP                                                                                          \
-    "; the keys here are: listen, admin, admin_token_file, state_dir, watch, shards, transport, log, limits, "          \
+    "; the keys here are: listen, admin, admin_token_file, state_dir, watch, shards, transport, log, "       \
+    "limits, "                                                                                               \
     "timeouts, cache, "                                                                                      \
     "models, endpoints\n"
 #define KEYS_OF_A_LIVE                                                                                       \
