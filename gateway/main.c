@@ -285,7 +285,7 @@ static bool start(struct served *served, struct config *config, struct loop *loo
 static int serve_config(struct config *config, struct loop *loop, struct metrics *metrics)
 {
     struct gw_err err;
-    struct served served = {NULL};
+    struct served served = {0};
     int access_log = open_access_log(config->access_log);
     if (config->access_log && access_log < 0) {
         fprintf(stderr, "xebec: cannot open the access log %s: %s\n", config->access_log, strerror(errno));

@@ -3,6 +3,7 @@ import collections
 import threading
 
 import pytest
+from xebec_testing import REPOSITORY
 from xebec_testing.gateway import one_model
 from xebec_testing.http_client import ask_once
 from xebec_testing.patience import wait_until
@@ -167,3 +168,24 @@ def test_people_pause_it_resume_it_and_take_it_back(two, start_gateway):
     assert {status for _, status in load.answers} == {200}, load.answers
     expect_counted(gateway, load.answers)
     expect_all_at(gateway, "m@v1")
+
+
+def test_the_sample_is_one(two, start_gateway, tmp_path):
+    """configs/canary.yaml, with the test's replicas and a dwell that a test can wait for."""
+    text = (REPOSITORY / "configs/canary.yaml").read_text()
+    spec = {"inputs": {"pixels": ["FP32", [-1, 64]]}, "outputs": {"label": ["INT64", [-1]]}, "model": "digits"}
+    for puppet, version in zip(two, ("linear", "forest")):
+        puppet.play(version=version, mode="raise_all", **spec)
+        text = text.replace(f"unix:/tmp/xebec/digits-{version}.sock", puppet.unix)
+    two[1].play(version="forest", mode="garbage_bytes", **spec)
+    changes = {"127.0.0.1:8080": "127.0.0.1:0", "127.0.0.1:8081": "127.0.0.1:0", "/var/lib/xebec": str(tmp_path),
+               "[1%, 5%, 25%, 50%, 100%]": "[50%, 100%]"}
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    gateway = start_gateway(text).wait_ready()
+    with gateway.connect() as client:
+        wait_until(lambda: client.predict("digits", input=[0] * 64).status == 200 and
+                   ask_once(gateway.admin, "GET", "/rollouts/digits").json()["canary"]["phase"] == "rolled_back",
+                   "what breaks its contract to go back")
+        assert {client.predict("digits", input=[0] * 64).headers["x-xebec-arm"] for _ in range(20)} == {"digits@linear"}
