@@ -43,8 +43,8 @@
  * Slow is: above the baseline's quantile (gates.latency.quantile) as far as it was known BEFORE the block; for the candidate,
  * above 1 + gates.latency.slower times that, rounded up to a bucket. The null, P(candidate slow) <= P(baseline slow), holds
  * whenever the candidate is at most 1 + slower times as slow. Not by the bands of evidence_quantiles: they need latencies that do
- * not drift while the weights do. The quantile follows the traffic: it is that of the last SLOW_MEMORY to 2 SLOW_MEMORY requests of
- * the baseline.
+ * not drift while the weights do. The quantile follows the traffic: it is made anew of every 20 / (1 -
+ * quantile) compared requests of the baseline, 500 at least.
  *
  * Shares: evidence_shares, of requests as they are drawn, against the buckets that the arms own.
  */
@@ -100,7 +100,7 @@ struct canary {
 void canary_start(struct canary *canary, const struct config_canary *config, uint64_t now_us);
 /*
  * counts: [0] baseline, [1] candidate, of the plan in force. To be called a few times a second. The first call after
- * canary_start() or canary_read() only notes where counting begins, as does one after books began anew (a count that fell).
+ * canary_start() or canary_read() only notes where counting begins. Books that began anew are read from their start.
  * Returns true when phase, step or weight changed.
  */
 bool canary_judge(struct canary *canary, const struct arm_counts counts[BOOK_ARMS], bool candidate_ready, uint64_t now_us);

@@ -1,5 +1,6 @@
 /* tensor: names, sizes, rows and shapes; and the indexing of BYTES that came from outside. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,5 +163,32 @@ Test(tensor, specs_are_written_for_people_and_cut_to_the_room)
     for (size_t room = 1; room < 12; room++) {
         cr_assert_eq(strlen(tensor_spec_text(&spec, text, room)), room - 1, "room for %zu", room);
         cr_assert_eq(strncmp(text, "FP32[-1,64]", room - 1), 0);
+    }
+}
+
+Test(tensor, a_nan_is_found_in_its_row_alone_and_infinity_is_none)
+{
+    static const double fp64[] = {1, INFINITY, -NAN, 0};
+    static const float fp32[] = {-INFINITY, 3e38f, 0, NAN};
+    static const uint16_t fp16[] = {0x7C00, 0xFC00, 0xFE00, 0x7BFF},
+                          bf16[] = {0x7F80, 0xFF80, 0x3F80, 0x7F81};
+    static const uint8_t bytes[] = {0xFF, 0xFF, 0xFF, 0xFF};
+    static const struct {
+        enum datatype datatype;
+        const void *data;
+        size_t bytes;
+        bool nan;
+    } cases[] = {{DT_FP64, fp64, sizeof fp64, true},
+                 {DT_FP32, fp32, sizeof fp32, true},
+                 {DT_FP16, fp16, sizeof fp16, true},
+                 {DT_BF16, bf16, sizeof bf16, true},
+                 {DT_UINT8, bytes, sizeof bytes, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct tensor tensor = {
+            .spec = {.name = "y", .datatype = cases[i].datatype, .dims = 2, .shape = {2, 2}},
+            .data = cases[i].data,
+            .bytes = cases[i].bytes};
+        cr_expect_not(tensor_row_has_nan(&tensor, 0), "%s", datatype_name(cases[i].datatype));
+        cr_expect_eq(tensor_row_has_nan(&tensor, 1), cases[i].nan, "%s", datatype_name(cases[i].datatype));
     }
 }
