@@ -505,7 +505,7 @@ def test_when_the_judge_dies_another_takes_over(two, redis, start_gateway):
 
 
 class Load:
-    """Clients that ask and check every answer: status, header, the model that answered."""
+    """Clients that ask and check every answer: status, headers, and the model that answered: m@v2 negates its input."""
 
     def __init__(self, gateways, clients=4):
         self.answers, self.wrong, self.stop = 0, [], threading.Event()
@@ -524,9 +524,9 @@ class Load:
                     forced = count % 10 == 0
                     reply = client.predict(headers=[f"u: {number}-{count % 50}"] + ([f"X-Xebec-Arm: {version}"] if forced else []),
                                            input=[count])
-                    # the puppets of both versions name themselves; so does the dialect, from what answered
                     arm, said = reply.headers.get("x-xebec-arm"), reply.headers.get("x-xebec-version")
-                    if reply.status != 200 or arm != said or reply.json()["model"] != said or (forced and arm != version):
+                    answered = {count: "m@v1", -count: "m@v2"}.get(reply.json()["output"][0])
+                    if reply.status != 200 or not arm == said == answered or (forced and arm != version):
                         wrong.append(repr(reply))
         except Exception as problem:  # noqa: BLE001: whatever it is, it is a failed request
             wrong.append(repr(problem))
@@ -543,6 +543,7 @@ class Load:
 
 def test_a_thousand_flips_and_a_thousand_reloads_lose_and_misroute_nothing(two, start_gateway, folder):
     times = 200 if BUSY else 1000
+    two[1].play(version="v2", mode="negated")
     config = split_config(two, state_dir=str(folder))
     gateway = start_gateway(config).wait_ready()
     load, failed = Load([gateway]), []

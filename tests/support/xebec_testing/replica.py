@@ -98,6 +98,14 @@ def sums(puppet, call):
     return response
 
 
+def negated(puppet, call):
+    """Not the echo: so an answer tells which of two models gave it."""
+    response = pb.PredictResponse()
+    name = next(iter(puppet.script["outputs"]))
+    add_output(response, name, -call.tensors[0][1], pb.FP32)
+    return response
+
+
 def document(puppet, call):
     """A JSON document a row, as BYTES with encoding JSON: {"row": its first element}."""
     name = next(iter(puppet.script["outputs"]))
@@ -178,7 +186,7 @@ def die_mid_call(puppet, call):
     os.kill(os.getpid(), 9)
 
 
-MODES = {mode.__name__: mode for mode in (echo, skew, moody, sums, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
+MODES = {mode.__name__: mode for mode in (echo, skew, moody, sums, negated, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
                                           garbage_bytes, raise_all, reject, raise_rows, wrong_error_row, shed,
                                           die_mid_call)}
 
