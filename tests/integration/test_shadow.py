@@ -3,6 +3,7 @@ import json
 import re
 
 import pytest
+from xebec_testing import REPOSITORY
 from xebec_testing.gateway import one_model, run_xebec
 from xebec_testing.http_client import ask_once
 from xebec_testing.patience import wait_until
@@ -360,6 +361,25 @@ def test_a_gateway_does_not_wait_for_shadows_at_its_end(how, two, start_gateway)
     wait_until(lambda: told(gateway)["open"] == 20, lambda: f"20 under way: {told(gateway)}")
     gateway.terminate()
     gateway.wait()
+
+
+def test_the_sample_is_one(two, start_gateway):
+    """configs/shadow.yaml, with the test's replicas, which add up pictures, and every request shadowed."""
+    text = (REPOSITORY / "configs/shadow.yaml").read_text()
+    changes = {"label: {datatype: INT64": "label: {datatype: FP32", "sample: 25%": "sample: 100%", ":8080": ":0", ":8081": ":0",
+               "      scores: {datatype: FP32, shape: [-1, 10]}\n": ""}
+    for puppet, version in zip(two, ("linear", "next")):
+        puppet.play(version=version, model="digits", inputs={"pixels": ["FP32", [-1, 64]]}, outputs={"label": ["FP32", [-1]]},
+                    mode="sums")
+        changes[f"unix:/tmp/xebec/digits-{version}.sock"] = puppet.unix
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    gateway = start_gateway(text).wait_ready()
+    with gateway.connect() as client:
+        for number in range(20):
+            assert client.predict("digits", input=[number] * 64).json()["output"] == 64 * number
+    assert outcomes(settled(gateway, 20, "digits")) == {"agrees": 20}
 
 
 # --- the file -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import json
 import math
 
 import pytest
+from xebec_testing import REPOSITORY
 from xebec_testing.gateway import one_model
 from xebec_testing.http_client import ask_once
 
@@ -101,6 +102,25 @@ def test_asking_can_be_switched_off(two, start_gateway):
     gateway = start_gateway(split_config(*two, (1, 0), arm_header=False)).wait_ready()
     with gateway.connect() as client:
         assert arm_of(client, headers=["X-Xebec-Arm: m@v2"]) == "m@v1"
+
+
+def test_the_sample_is_one(two, start_gateway):
+    """configs/split.yaml, with the test's replicas, which add up pictures."""
+    text = (REPOSITORY / "configs/split.yaml").read_text().replace("label: {datatype: INT64", "label: {datatype: FP32")
+    for puppet, version in zip(two, ("linear", "forest")):
+        puppet.play(version=version, model="digits", inputs={"pixels": ["FP32", [-1, 64]]}, outputs={"label": ["FP32", [-1]]},
+                    mode="sums")
+        text = text.replace(f"unix:/tmp/xebec/digits-{version}.sock", puppet.unix)
+    gateway = start_gateway(text.replace(":8080", ":0").replace(":8081", ":0")).wait_ready()
+
+    def arm(client, user):
+        reply = client.predict("digits", headers=[f"X-User-Id: {user}"], input=[1] * 64)
+        assert reply.status == 200 and reply.json()["output"] == 64, reply
+        return reply.headers["x-xebec-arm"]
+    with gateway.connect() as client:
+        arms = [arm(client, user) for user in range(300)]
+        assert arms == [arm(client, user) for user in range(300)]
+    assert 5 < arms.count("digits@forest") < 70
 
 
 def test_errors_name_the_arm_too(two, start_gateway):
