@@ -74,9 +74,9 @@ void rollout_free(struct rollout *rollout)
 
 /* --- which one counts ----------------------------------------------------------------------------------- */
 
-uint64_t rollout_next_version(uint64_t known, uint64_t wall_ms)
+uint64_t rollout_next_version(uint64_t known, uint64_t wall_us)
 {
-    return known + ROLLOUT_ROOM > wall_ms ? known + ROLLOUT_ROOM : wall_ms;
+    return known + ROLLOUT_ROOM > wall_us ? known + ROLLOUT_ROOM : wall_us;
 }
 
 bool rollout_is_later(const struct rollout *rollout, const struct rollout *other)

@@ -6,7 +6,7 @@
  * gets at weight 0, or loses at weight 0, changes nothing.
  *
  * Of two records of one endpoint the later one wins, wherever it was made: by `version`, then by `gateway`. A person's change
- * has the wall clock in milliseconds for its version, or ROLLOUT_ROOM more than the last version known, whichever is greater (a
+ * has the wall clock in microseconds for its version, or ROLLOUT_ROOM more than the last version known, whichever is greater (a
  * hybrid logical clock): who has seen a change always comes after it, whatever the clocks say; changes that did not see each
  * other go by the clocks. What a judge decides has one more than the last version known: so a person's change that the judge
  * has not heard of yet is the later one, and wins. Two changes that did not see each other, both within ROLLOUT_ROOM of the last
@@ -53,7 +53,7 @@ struct rollout_draft {
 struct rollout *rollout_new(const struct rollout_draft *draft) GW_MUST_CHECK; /* NULL: out of memory */
 void rollout_free(struct rollout *rollout);                                   /* NULL is harmless */
 
-uint64_t rollout_next_version(uint64_t known, uint64_t wall_ms); /* for a person's change */
+uint64_t rollout_next_version(uint64_t known, uint64_t wall_us); /* for a person's change */
 /* Whether it comes after `other`; NULL comes before everything. */
 bool rollout_is_later(const struct rollout *rollout, const struct rollout *other);
 

@@ -44,11 +44,11 @@ struct rollouts {
     char id[ROLLOUT_GATEWAY_ROOM];
 };
 
-static uint64_t wall_ms(void)
+static uint64_t wall_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* --- places ------------------------------------------------------------------------------------------------
@@ -273,17 +273,17 @@ struct decision {
     bool by_judge;         /* of a canary: it gives way to a person's that it has not heard of */
 };
 
-static uint64_t next_version(const struct place *place, const struct decision *decision, uint64_t now_ms)
+static uint64_t next_version(const struct place *place, const struct decision *decision, uint64_t now_us)
 {
     uint64_t known = place->rollout ? place->rollout->version : 0;
-    return decision->by_judge ? known + 1 : rollout_next_version(known, now_ms);
+    return decision->by_judge ? known + 1 : rollout_next_version(known, now_us);
 }
 
 static struct rollout *draft(struct rollouts *rollouts, const struct place *place,
                              const struct config_endpoint *endpoint, const struct decision *decision)
 {
     struct buf state = {0};
-    uint64_t now_ms = wall_ms();
+    uint64_t now_us = wall_us();
     if (place->canary && endpoint->canary) {
         rollout_canary_write_state(place->canary, &state);
         buf_append(&state, "", 1);
@@ -294,8 +294,8 @@ static struct rollout *draft(struct rollouts *rollouts, const struct place *plac
                                         .who = decision->who,
                                         .why = decision->why,
                                         .canary = state.bytes,
-                                        .version = next_version(place, decision, now_ms),
-                                        .at_ms = now_ms};
+                                        .version = next_version(place, decision, now_us),
+                                        .at_ms = now_us / 1000};
     struct rollout *rollout = state.failed ? NULL : rollout_new(&words);
     buf_clear(&state);
     return rollout;
