@@ -1,6 +1,7 @@
 """Shadows: asked after the client has its reply, compared, bounded, and never noticed."""
 import json
 import re
+import threading
 
 import pytest
 from xebec_testing import REPOSITORY
@@ -351,6 +352,31 @@ def test_shadows_under_way_outlive_a_reload_that_removes_them(two, start_gateway
     two[1].release()
     gateway.wait_metric(5, "xebec_shadow_rows_total", outcome="agrees")
     wait_until(lambda: gateway.metrics().sum("xebec_replicas", version="m@v2") == 0, "the version to be gone")
+
+
+def test_clients_readers_and_reloads_at_once(two, start_gateway):
+    """Whatever happens side by side, every reply is the primary's, and no row is counted twice or never."""
+    two[1].play(version="v2", mode="skew", bad=3.0)
+    config = shadow_config(*two, noise="10%", sample="50%")
+    gateway = start_gateway(config).wait_ready()
+    clients = [threading.Thread(target=ask, args=(gateway, 150), kwargs={"first": 1000 * number}) for number in range(4)]
+    failures = []
+    threading.excepthook = lambda failure: failures.append(failure.exc_value)
+    for client in clients:
+        client.start()
+    rounds = 0
+    while any(client.is_alive() for client in clients) or rounds < 4:
+        rounds += 1
+        reload(gateway, {**config, "limits": {"rows": 1000 + rounds}})
+        shadow = told(gateway)
+        assert sum(shadow["outcomes"].values()) <= shadow["sent"], shadow
+    for client in clients:
+        client.join()
+    threading.excepthook = threading.__excepthook__
+    assert not failures
+    shadow = wait_until(lambda: (now := told(gateway))["open"] == 0 and now, "no row under way")
+    assert sum(shadow["outcomes"].values()) + sum(drops(shadow).values()) == shadow["sent"], shadow
+    assert 200 < shadow["sent"] < 400 and shadow["noise"]["disagreed"] == 0 < shadow["noise"]["compared"], shadow
 
 
 @pytest.mark.parametrize("how", ["stall", "freeze"])
