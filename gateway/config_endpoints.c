@@ -50,6 +50,8 @@ static void read_endpoint(struct config_reader *reader, const struct key *key, c
         take_canary(reader, endpoint, node_get(node, "canary"));
     if (endpoint->n_arms && endpoint->arms[0].version)
         endpoint->signature = &endpoint->arms[0].version->model->signature;
+    if (endpoint->signature && endpoint->n_shadows)
+        check_shadows(reader, endpoint, node_get(node, "shadow"));
     const struct node *sticky = node_get(node, "sticky"), *salt = node_get(sticky, "salt");
     if (salt && sticky->count == 1)
         node_problem(reader->problems, sticky,

@@ -104,6 +104,8 @@ key_reader read_weight, read_arm_name, read_sticky;
 bool weight_is_zero(const struct node *node); /* and nothing is wrong with it */
 /* config_shadows.c */
 key_reader read_shadows, read_real;
+/* Of an endpoint that has its arms: whether its shadows go with them; reports otherwise. shadows: their list. */
+void check_shadows(struct config_reader *reader, const struct config_endpoint *endpoint, const struct node *shadows);
 
 /* config_endpoints.c: the version that "digits@linear" names; NULL when there is none, which is reported. */
 const struct config_version *reader_version(struct config_reader *reader, const struct node *node);

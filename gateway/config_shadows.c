@@ -10,9 +10,6 @@
 #define TIMEOUT_LEAST_US 1000
 #define DIGITS           "0123456789"
 
-static bool shadow_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
-                        const struct config_shadow *shadow, const struct node *node);
-
 /* Digits, perhaps digits behind a point, perhaps an exponent. Returns how much of the text that is; 0: it is
  * none. */
 static size_t real_length(const char *text)
@@ -59,8 +56,7 @@ void read_shadows(struct config_reader *reader, const struct key *key, const str
         return;
     endpoint->shadows = shadows;
     for (const struct node *child = node->first; child; child = child->next) {
-        struct config_shadow *shadow = &shadows[endpoint->n_shadows];
-        *shadow = (struct config_shadow){.version = NULL}; /* the one before may not have stayed */
+        struct config_shadow *shadow = &shadows[endpoint->n_shadows++];
         if (child->kind == NODE_REFUSED)
             continue;
         keys_read_member(reader, key, child, shadow);
@@ -68,39 +64,45 @@ void read_shadows(struct config_reader *reader, const struct key *key, const str
             shadow->timeout_us = endpoint->slo_us * TIMEOUT_OF_SLO;
         if (shadow->timeout_us < TIMEOUT_LEAST_US)
             shadow->timeout_us = TIMEOUT_LEAST_US;
-        if (shadow->version && shadow_fits(reader, endpoint, shadow, child))
-            endpoint->n_shadows++;
     }
 }
 
-/* Whether the version is new to the list, is not the only one that answers, and takes and answers what those
- * do. */
-static bool shadow_fits(struct config_reader *reader, const struct config_endpoint *endpoint,
-                        const struct config_shadow *shadow, const struct node *node)
+static bool is_there_before(const struct config_endpoint *endpoint, uint32_t index)
 {
-    const struct node *model = node_get(node, "model");
-    for (uint32_t i = 0; i < endpoint->n_shadows; i++)
-        if (endpoint->shadows[i].version == shadow->version) {
-            node_problem(reader->problems, model, "%s is a shadow of this endpoint already; remove one",
-                         shadow->version->full_name);
-            return false;
-        }
-    const struct config_version *first = endpoint->n_arms ? endpoint->arms[0].version : NULL;
-    if (!first)
-        return true; /* which has been told */
-    if (endpoint->n_arms == 1 && first == shadow->version) {
+    for (uint32_t i = 0; i < index; i++)
+        if (endpoint->shadows[i].version == endpoint->shadows[index].version)
+            return true;
+    return false;
+}
+
+/* Whether the version is new to the list, not the only one that answers, and takes and answers the same. */
+static void check_shadow(struct config_reader *reader, const struct config_endpoint *endpoint, uint32_t index,
+                         const struct node *model)
+{
+    const struct config_version *version = endpoint->shadows[index].version;
+    const struct config_version *first = endpoint->arms[0].version;
+    const struct tensor_spec *difference =
+        signature_difference(&first->model->signature, &version->model->signature);
+    if (is_there_before(endpoint, index))
+        node_problem(reader->problems, model, "%s is a shadow of this endpoint already; remove one",
+                     version->full_name);
+    else if (endpoint->n_arms == 1 && first == version)
         node_problem(reader->problems, model,
                      "%s answers this endpoint itself; name another version, or remove the shadow: noise "
                      "compares a version with itself",
-                     first->full_name);
-        return false;
-    }
-    const struct tensor_spec *difference =
-        signature_difference(&first->model->signature, &shadow->version->model->signature);
-    if (difference)
+                     version->full_name);
+    else if (difference)
         node_problem(reader->problems, model,
                      "%s and %s differ in %s; a shadow must take and answer the same tensors as the arms",
-                     first->full_name, shadow->version->full_name,
+                     first->full_name, version->full_name,
                      quote(difference->name, strlen(difference->name)).text);
-    return !difference;
+}
+
+void check_shadows(struct config_reader *reader, const struct config_endpoint *endpoint,
+                   const struct node *shadows)
+{
+    const struct node *child = shadows->first;
+    for (uint32_t i = 0; i < endpoint->n_shadows; i++, child = child->next)
+        if (endpoint->shadows[i].version)
+            check_shadow(reader, endpoint, i, node_get(child, "model"));
 }

@@ -39,6 +39,15 @@ def settled(gateway, rows, endpoint="e"):
     return wait_until(there, lambda: f"{rows} rows settled: {told(gateway, endpoint)}")
 
 
+def all_home(gateway, and_so=lambda now: True):
+    """What is told once all that was sent has been compared or dropped: a reply is there a moment before its shadow sets out."""
+    def there():
+        now = told(gateway)
+        home = sum(now["outcomes"].values()) + sum(now["dropped"].values())
+        return now if now["open"] == 0 and home == now["sent"] and and_so(now) else None
+    return wait_until(there, lambda: f"all rows home: {told(gateway)}")
+
+
 def ask(gateway, count, first=0, width=2):
     """One row a request; every reply must be the primary's echo."""
     with gateway.connect() as client:
@@ -162,8 +171,8 @@ def test_a_model_that_is_always_the_same_has_no_noise(two, start_gateway):
 def test_a_sample_is_a_sample(two, start_gateway):
     gateway = start_gateway(shadow_config(*two, sample="25%")).wait_ready()
     ask(gateway, 400)
-    shadow = wait_until(lambda: (now := told(gateway))["open"] == 0 and now, "no row under way")
-    assert shadow["sent"] == sum(shadow["outcomes"].values()) == len(two[1].rows_seen()) and not drops(shadow)
+    shadow = all_home(gateway, lambda now: now["sent"] == len(two[1].rows_seen()))
+    assert not drops(shadow)
     assert 52 <= shadow["sent"] <= 152, shadow
 
 
@@ -177,6 +186,24 @@ def test_an_arm_may_be_a_shadow_but_not_of_itself(two, start_gateway):
         versions = [client.predict(input=[1.0]).headers["x-xebec-version"] for _ in range(40)]
     assert 0 < versions.count("m@v1") < 40
     assert settled(gateway, versions.count("m@v1"))["compared"] == versions.count("m@v1")
+
+
+def test_a_candidate_that_disagrees_as_a_shadow_is_rolled_back(two, start_gateway):
+    two[1].play(version="v2", mode="skew")
+    config = shadow_config(*two)
+    endpoint = config["endpoints"]["e"]
+    del endpoint["model"]
+    endpoint["canary"] = {"baseline": "m@v1", "candidate": "m@v2", "steps": ["1%", "100%"], "dwell": "1h",
+                          "gates": {"errors": "10%", "latency": False, "disagreement": "5%"}}
+    gateway = start_gateway(config).wait_ready()
+
+    def rolled_back():
+        with gateway.connect() as client:
+            for number in range(20):
+                assert client.predict(input=[float(number)]).status == 200
+        return gateway.ask_admin("/rollouts/e").json()["canary"]["phase"] == "rolled_back"
+    wait_until(rolled_back, lambda: f"a verdict: {gateway.ask_admin('/rollouts/e').json()}")
+    assert "disagree" in json.dumps(gateway.ask_admin("/rollouts/e").json()["canary"])
 
 
 # --- a shadow that is unwell, and its bounds ----------------------------------------------------------
@@ -374,8 +401,8 @@ def test_clients_readers_and_reloads_at_once(two, start_gateway):
         client.join()
     threading.excepthook = threading.__excepthook__
     assert not failures
-    shadow = wait_until(lambda: (now := told(gateway))["open"] == 0 and now, "no row under way")
-    assert sum(shadow["outcomes"].values()) + sum(drops(shadow).values()) == shadow["sent"], shadow
+    shadow = all_home(gateway)
+    assert not drops(shadow)
     assert 200 < shadow["sent"] < 400 and shadow["noise"]["disagreed"] == 0 < shadow["noise"]["compared"], shadow
 
 
