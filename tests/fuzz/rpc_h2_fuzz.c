@@ -59,8 +59,11 @@ static void call_judge(struct buf *outcome, struct call *call)
     h2_reply_clear(&call->stream.reply);
 }
 
-/* piece: so many bytes at a time. */
-static void play(struct buf *outcome, unsigned n_calls, bool greeted, const uint8_t *data, size_t size,
+/*
+ * piece: so many bytes at a time. False: it ended by a count that depends on the pieces. Debian's nghttp2
+ * counts the CONTINUATION frames of a header (CVE-2024-28182), and one that comes in many pieces for as many.
+ */
+static bool play(struct buf *outcome, unsigned n_calls, bool greeted, const uint8_t *data, size_t size,
                  size_t piece, bool drained)
 {
     static const uint8_t settings[] = {0, 0, 0, 4, 0, 0, 0, 0, 0};
@@ -89,11 +92,13 @@ static void play(struct buf *outcome, unsigned n_calls, bool greeted, const uint
     }
     if (alive)
         (void)!drain(session, &outbox);
+    bool depends = strstr(h2_session_why(session), "CONTINUATION") != NULL;
     h2_session_end(session, GW_E_NO_REPLICA, "the end");
     for (unsigned i = 0; i < n_calls; i++)
         call_judge(outcome, &calls[i]);
     h2_session_free(session);
     h2_outbox_clear(&outbox);
+    return !depends;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -103,10 +108,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned n_calls = 1 + data[0] % CALLS_MAX;
     bool greeted = data[0] & 0x80;
     struct buf whole = {0}, cut = {0}, drained = {0};
-    play(&whole, n_calls, greeted, data + 1, size - 1, size, false);
-    play(&cut, n_calls, greeted, data + 1, size - 1, 1 + data[0] % 7, false);
-    play(&drained, n_calls, greeted, data + 1, size - 1, 1 + data[0] % 31, true);
-    require(whole.length == cut.length && memcmp(whole.bytes, cut.bytes, whole.length) == 0);
+    bool alike = play(&whole, n_calls, greeted, data + 1, size - 1, size, false);
+    alike = play(&cut, n_calls, greeted, data + 1, size - 1, 1 + data[0] % 7, false) && alike;
+    (void)!play(&drained, n_calls, greeted, data + 1, size - 1, 1 + data[0] % 31, true);
+    require(!alike || (whole.length == cut.length && memcmp(whole.bytes, cut.bytes, whole.length) == 0));
     buf_clear(&whole);
     buf_clear(&cut);
     buf_clear(&drained);
