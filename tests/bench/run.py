@@ -386,8 +386,8 @@ def case_redis_hit(bench):
     script = bench.script("redis-hit", lua_body(floats_body(4)))
     gateway = Gateway(bench, "redis-hit", 4, bench.noop(4), "policy: aimd", cache=True,
                       store=f'memory: 0, redis: "unix:{path}"')
-    wait_for("a value in Redis", lambda: bench.wrk(gateway.url, script, 1) and redis_cli(path, "DBSIZE") == "1")
-    size = int(redis_cli(path, "STRLEN", redis_cli(path, "KEYS", "xebec:*")))
+    wait_for("a value in Redis", lambda: bench.wrk(gateway.url, script, 1) and redis_cli(path, "KEYS", "xebec:*@*"))
+    size = int(redis_cli(path, "STRLEN", redis_cli(path, "KEYS", "xebec:*@*")))
     subprocess.run(["redis-benchmark", "-s", path, "-t", "set", "-d", str(size), "-n", "1", "-q"], capture_output=True)
     ours, theirs = bench.in_turns(lambda: bench.wrk(gateway.url, script, 32)[0],
                                   lambda: redis_get(bench, path, size, 32)[0])
@@ -423,7 +423,7 @@ def case_redis_paused(bench):
     on = Gateway(bench, "redis-paused", 4, bench.noop(4), "policy: aimd", cache=True,
                  store=f'memory: 0, redis: "unix:{path}"')
     off = Gateway(bench, "redis-none", 4, f"unix:{bench.folder}/noop-4.sock", "policy: aimd", cache=False)
-    wait_for("a value in Redis", lambda: bench.wrk(on.url, script, 1) and redis_cli(path, "DBSIZE") == "1")
+    wait_for("a value in Redis", lambda: bench.wrk(on.url, script, 1) and redis_cli(path, "KEYS", "xebec:*@*"))
     process.send_signal(signal.SIGSTOP)
     try:
         wait_for("the breaker to open", lambda: bench.wrk(on.url, script, 1) and not breaker_is_closed(on))
