@@ -33,8 +33,7 @@ struct admin {
     bool draining, opened; /* opened: every version has had a replica, or timeouts.start is over */
 };
 
-/* --- /health ---------------------------------------------------------------------------------------------
- */
+/* --- /health --- */
 
 static uint32_t version_ready_replicas(struct admin *admin, uint32_t index, uint32_t *known)
 {
@@ -108,21 +107,14 @@ static int write_serving(struct admin *admin, struct buf *out)
     return write_verdict(admin, "serving", admin->opened, &waiting, out);
 }
 
-/* --- /status ----------------------------------------------------------------------------------------------
- */
-
-static void write_key_text(struct buf *out, const char *key, const char *value)
-{
-    buf_printf(out, "\"%s\":", key);
-    buf_json_text(out, value, strlen(value));
-}
+/* --- /status --- */
 
 static void write_specs(struct buf *out, const char *key, const struct tensor_spec *specs, uint32_t n)
 {
     buf_printf(out, "\"%s\":[", key);
     for (uint32_t i = 0; i < n; i++) {
         buf_text(out, i ? ",{" : "{");
-        write_key_text(out, "name", specs[i].name);
+        buf_json_member(out, "name", specs[i].name);
         buf_printf(out, ",\"datatype\":\"%s\",\"shape\":[", datatype_name(specs[i].datatype));
         for (uint32_t d = 0; d < specs[i].dims; d++)
             buf_printf(out, "%s%lld", d ? "," : "", (long long)specs[i].shape[d]);
@@ -134,23 +126,23 @@ static void write_specs(struct buf *out, const char *key, const struct tensor_sp
 static void write_replica(struct buf *out, const struct replica_status *replica)
 {
     buf_text(out, "{");
-    write_key_text(out, "address", replica->address);
+    buf_json_member(out, "address", replica->address);
     buf_text(out, ",");
-    write_key_text(out, "source", replica->source);
+    buf_json_member(out, "source", replica->source);
     buf_printf(out, ",\"state\":\"%s\",", replica_state_name(replica->state));
-    write_key_text(out, "why", replica->why);
+    buf_json_member(out, "why", replica->why);
     buf_printf(out, ",\"in_flight\":%u,\"calls\":%llu,\"failures\":%llu,", replica->in_flight,
                (unsigned long long)replica->calls, (unsigned long long)replica->failures);
-    write_key_text(out, "digest", replica->digest);
+    buf_json_member(out, "digest", replica->digest);
     buf_text(out, "}");
 }
 
 static void write_name(struct buf *out, const struct discovery_status *name)
 {
     buf_text(out, "{");
-    write_key_text(out, "name", name->name);
+    buf_json_member(out, "name", name->name);
     buf_printf(out, ",\"last\":\"%s\",", name->asked ? discovery_outcome_name(name->outcome) : "none");
-    write_key_text(out, "why", name->why);
+    buf_json_member(out, "why", name->why);
     buf_printf(out, ",\"addresses\":%u,\"left_out\":%u}", name->addresses, name->left_out);
 }
 
@@ -170,7 +162,7 @@ static void write_version(struct admin *admin, struct buf *out, const struct con
 {
     uint32_t known, ready = version_ready_replicas(admin, version->index, &known);
     buf_text(out, "{");
-    write_key_text(out, "version", version->name);
+    buf_json_member(out, "version", version->name);
     buf_printf(out, ",\"ready\":%s,\"replicas_up\":%u,", ready ? "true" : "false", ready);
     write_names(admin, out, version);
     buf_text(out, ",\"replicas\":[");
@@ -185,7 +177,7 @@ static void write_model(struct admin *admin, struct buf *out, const struct confi
 {
     static const char *const policies[] = {"none", "fixed", "aimd"};
     buf_text(out, "{");
-    write_key_text(out, "name", model->name);
+    buf_json_member(out, "name", model->name);
     buf_text(out, ",");
     write_specs(out, "inputs", model->signature.inputs, model->signature.n_inputs);
     buf_text(out, ",");
@@ -209,9 +201,9 @@ static void write_sticky(struct buf *out, const struct config_sticky *sticky)
         return;
     }
     buf_printf(out, "{\"by\":\"%s\",", kinds[sticky->kind]);
-    write_key_text(out, "name", sticky->name);
+    buf_json_member(out, "name", sticky->name);
     buf_text(out, ",");
-    write_key_text(out, "salt", sticky->salt);
+    buf_json_member(out, "salt", sticky->salt);
     buf_text(out, "}");
 }
 
@@ -220,15 +212,15 @@ static void write_endpoint(struct buf *out, const struct config_endpoint *endpoi
 {
     static const char *const unready[] = {"spill", "wait", "fail"};
     buf_text(out, "{");
-    write_key_text(out, "name", endpoint->name);
+    buf_json_member(out, "name", endpoint->name);
     buf_printf(out, ",\"slo_us\":%llu,\"default\":%s,\"when_unready\":\"%s\",\"split\":[",
                (unsigned long long)endpoint->slo_us, endpoint->n_defaults ? "true" : "false",
                unready[endpoint->when_unready]);
     for (uint32_t i = 0; i < endpoint->n_arms; i++) {
         buf_text(out, i ? ",{" : "{");
-        write_key_text(out, "model", endpoint->arms[i].version->full_name);
+        buf_json_member(out, "model", endpoint->arms[i].version->full_name);
         buf_text(out, ",");
-        write_key_text(out, "name", endpoint->arms[i].name);
+        buf_json_member(out, "name", endpoint->arms[i].name);
         buf_printf(out, ",\"weight\":%.15g,\"buckets\":%u}", place->weights[i], split_owned(place->split, i));
     }
     buf_text(out, "]");
@@ -243,7 +235,7 @@ static void write_redis_shard(struct buf *out, struct cache_redis *redis)
     buf_printf(out, "{\"breaker\":\"%s\",\"since_s\":%.1f,\"stores\":%s,",
                breaker_state_name(status.redis.state), (double)(loop_now_us() - status.redis.since_us) / 1e6,
                status.stores_off ? "false" : "true");
-    write_key_text(out, "why", status.redis.why);
+    buf_json_member(out, "why", status.redis.why);
     buf_text(out, "}");
 }
 
@@ -254,7 +246,7 @@ static void write_redis_version(struct admin *admin, struct buf *out, const stru
     for (uint32_t i = 0; i < shards; i++)
         awaiting += cache_redis_awaits(gateway_redis(admin->gateway, i), version->full_name);
     buf_text(out, "{");
-    write_key_text(out, "version", version->full_name);
+    buf_json_member(out, "version", version->full_name);
     buf_printf(out, ",\"lookups\":\"%s\"}",
                awaiting == shards ? "awaited"
                : awaiting         ? "awaited by some shards"
@@ -269,7 +261,7 @@ static void write_redis(struct admin *admin, struct buf *out)
         return;
     }
     buf_text(out, "{");
-    write_key_text(out, "url", config->redis.shown);
+    buf_json_member(out, "url", config->redis.shown);
     buf_text(out, ",\"shards\":[");
     for (uint32_t i = 0; i < config->shards; i++) {
         buf_text(out, i ? "," : "");
@@ -287,9 +279,9 @@ static int write_status(struct admin *admin, struct buf *out)
 {
     const struct config *config = gateway_config(admin->gateway);
     buf_text(out, "{");
-    write_key_text(out, "version", XEBEC_VERSION);
+    buf_json_member(out, "version", XEBEC_VERSION);
     buf_text(out, ",");
-    write_key_text(out, "config", config->path);
+    buf_json_member(out, "config", config->path);
     buf_printf(out,
                ",\"shards\":%u,\"uptime_s\":%.1f,\"draining\":%s,\"log_lines_dropped\":%llu,\"models\":[",
                config->shards, (double)(loop_now_us() - admin->started_us) / 1e6,
@@ -309,8 +301,7 @@ static int write_status(struct admin *admin, struct buf *out)
     return 200;
 }
 
-/* --- /metrics, and the list of it all --------------------------------------------------------------------
- */
+/* --- /metrics, and the list of it all --- */
 
 static int write_metrics(struct admin *admin, struct buf *out)
 {
@@ -318,8 +309,7 @@ static int write_metrics(struct admin *admin, struct buf *out)
     return 200;
 }
 
-/* --- /reload ----------------------------------------------------------------------------------------------
- */
+/* --- /reload --- */
 
 /* In the exchange's arena. */
 struct admin_reload {
@@ -334,7 +324,7 @@ static void write_problems(struct buf *out, const struct config_problems *proble
     for (uint32_t i = 0; problems && i < problems->count; i++) {
         const struct config_problem *problem = &problems->list[i];
         buf_printf(out, "%s{\"line\":%u,\"column\":%u,", i ? "," : "", problem->line, problem->column);
-        write_key_text(out, "what", problem->what);
+        buf_json_member(out, "what", problem->what);
         buf_text(out, "}");
     }
     buf_text(out, "]");
@@ -354,7 +344,7 @@ static void reload_answered(struct reload_ask *ask, const struct reload_answer *
         buf_text(&reply.body, "]}\n");
         buf_clear(&waiting);
     } else {
-        write_key_text(&reply.body, "error", answer->err.what);
+        buf_json_member(&reply.body, "error", answer->err.what);
         buf_printf(&reply.body, ",\"cause\":\"%s\",", gw_status_cause(answer->err.status));
         write_problems(&reply.body, answer->problems);
         buf_text(&reply.body, "}\n");
@@ -374,8 +364,7 @@ static void act_reload(struct admin *admin, struct exchange *exchange)
     reload_ask(admin->reload, &ours->ask);
 }
 
-/* --- /shadows ---------------------------------------------------------------------------------------------
- */
+/* --- /shadows --- */
 
 #define SHADOWS_OF "/shadows/" /* and an endpoint */
 
@@ -388,8 +377,8 @@ static int write_shadows(struct admin *admin, const char *endpoint, struct buf *
     bool unknown = status == GW_E_NOT_FOUND;
     buf_clear(out);
     buf_text(out, "{");
-    write_key_text(out, "error",
-                   unknown ? "no endpoint with a shadow has this name" : gw_status_words(status));
+    buf_json_member(out, "error",
+                    unknown ? "no endpoint with a shadow has this name" : gw_status_words(status));
     buf_printf(out, ",\"cause\":\"%s\"}\n", gw_status_cause(status));
     return gw_status_http(status);
 }
@@ -399,8 +388,7 @@ static int write_all_shadows(struct admin *admin, struct buf *out)
     return write_shadows(admin, NULL, out);
 }
 
-/* --- the list of it all ------------------------------------------------------------------------------------
- */
+/* --- the list of it all --- */
 
 static int write_index(struct admin *admin, struct buf *out);
 
@@ -455,8 +443,7 @@ static void admin_error(struct http_reply *reply, enum gw_status status, const c
     buf_printf(&reply->body, ",\"cause\":\"%s\"}\n", gw_status_cause(status));
 }
 
-/* --- who may change something ------------------------------------------------------------------------------
- */
+/* --- who may change something --- */
 
 enum { TOKEN_BYTES_MAX = 4096 };
 
@@ -509,8 +496,7 @@ static enum gw_status admin_permits(struct admin *admin, const struct exchange *
                : gw_err_set(err, GW_E_UNAUTHENTICATED, "%s has no token", path);
 }
 
-/* --- the path ----------------------------------------------------------------------------------------------
- */
+/* --- the path --- */
 
 static void admin_reply(struct exchange *exchange, struct http_reply *reply)
 {

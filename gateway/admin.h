@@ -9,7 +9,7 @@
 #define XEBEC_ADMIN_H
 
 #include "reload.h"
-#include "rollouts.h"
+#include "rollouts/rollouts.h"
 #include "shard.h"
 #include "support/loop.h"
 

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 
 #include "edge/http.h"
-#include "rollouts.h"
+#include "rollouts/rollouts.h"
 #include "support/buf.h"
 #include "support/err.h"
 

@@ -13,16 +13,16 @@
 #include <sodium.h>
 
 #include "admin.h"
-#include "commands.h"
-#include "config.h"
-#include "health.h"
+#include "commands/commands.h"
+#include "commands/health.h"
+#include "config/config.h"
 #include "reload.h"
-#include "rollouts.h"
+#include "rollouts/rollouts.h"
 #include "shard.h"
 #include "support/log.h"
 #include "support/loop.h"
 
-/* --- what people see ------------------------------------------------------------------------------------ */
+/* --- what people see --- */
 
 static const char usage[] = "xebec " XEBEC_VERSION ", a model-serving gateway\n"
                             "\n"
@@ -97,8 +97,7 @@ static struct config *load(const char *path)
     return config;
 }
 
-/* --- check -------------------------------------------------------------------------------------------------
- */
+/* --- check --- */
 
 static int print_keys(void)
 {
@@ -122,8 +121,7 @@ static int check(const char *path)
     return EXIT_SUCCESS;
 }
 
-/* --- health ------------------------------------------------------------------------------------------------
- */
+/* --- health --- */
 
 static int health(int argc, char **argv)
 {
@@ -140,8 +138,7 @@ static int health(int argc, char **argv)
     return healthy ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* --- serve: signals
- * ------------------------------------------------------------------------------------------ */
+/* --- serve: signals --- */
 
 static struct loop *volatile signalled_loop; /* a handler has no other way to its owner */
 static volatile sig_atomic_t stop_signalled, reload_signalled;
@@ -179,8 +176,7 @@ static void catch_signals(struct loop *loop)
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
-/* --- serve
- * --------------------------------------------------------------------------------------------------- */
+/* --- serve --- */
 
 static void raise_descriptor_limit(void)
 {
@@ -336,8 +332,7 @@ static int serve(const char *path)
     return status;
 }
 
-/* --- argv
- * ------------------------------------------------------------------------------------------------------ */
+/* --- argv --- */
 
 /* The commands that take --config FILE; check takes --keys instead, too. */
 static int with_config(int argc, char **argv, const char *help, int (*run)(const char *path))

@@ -33,7 +33,7 @@ struct reload {
 static void reload_watch(struct loop_timer *timer);
 static void answered_to_nobody(struct reload_ask *ask, const struct reload_answer *answer);
 
-/* --- one reload --------------------------------------------------------------------------------------- */
+/* --- one reload --- */
 
 static const char *path_of(const struct reload *reload)
 {
@@ -128,7 +128,7 @@ void reload_soon(struct reload *reload, const char *who)
     reload_ask(reload, &reload->nobody);
 }
 
-/* --- watching ------------------------------------------------------------------------------------------ */
+/* --- watching --- */
 
 /* A file is read once it has looked the same twice: not while somebody writes it. */
 static void reload_watch(struct loop_timer *timer)

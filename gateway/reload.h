@@ -6,7 +6,7 @@
 #ifndef XEBEC_RELOAD_H
 #define XEBEC_RELOAD_H
 
-#include "config.h"
+#include "config/config.h"
 #include "shard.h"
 #include "support/loop.h"
 

@@ -18,7 +18,7 @@ struct gathered {
     const struct worst_example **list; /* room for one shard's */
 };
 
-/* --- gathering: runs on each shard ------------------------------------------------------------------- */
+/* --- gathering: runs on each shard --- */
 
 static void gather_examples(struct gathered *gathered, uint32_t shard)
 {
@@ -79,13 +79,7 @@ static enum gw_status gather(struct gateway *gateway, const struct shadow *shado
     return GW_OK;
 }
 
-/* --- writing ----------------------------------------------------------------------------------------- */
-
-static void write_key_text(struct buf *out, const char *key, const char *value)
-{
-    buf_printf(out, "\"%s\":", key);
-    buf_json_text(out, value, strlen(value));
-}
+/* --- writing --- */
 
 static void write_key_count(struct buf *out, const char *key, uint64_t count)
 {
@@ -119,7 +113,7 @@ static void write_dropped(struct buf *out, const struct shadow_report *report)
 static void write_output(struct buf *out, const char *name, const struct compare_output *output)
 {
     buf_text(out, "{");
-    write_key_text(out, "name", name);
+    buf_json_member(out, "name", name);
     write_key_count(out, "rows", output->rows);
     write_key_count(out, "rows_agree", output->rows_agree);
     write_key_count(out, "rows_mismatched", output->rows_mismatched);
@@ -179,7 +173,7 @@ static enum gw_status write_example(struct buf *out, struct json_reader *checker
                                     const struct worst_example *example, enum shadow_inputs inputs)
 {
     buf_text(out, "{");
-    write_key_text(out, "request", example->request_id);
+    buf_json_member(out, "request", example->request_id);
     write_time(out, example->at_us);
     buf_printf(out, ",\"outcome\":\"%s\",\"badness\":%.9g", compare_verdict_name(example->row.verdict),
                example->row.badness);
@@ -229,9 +223,9 @@ static enum gw_status write_shadow(struct gateway *gateway, const struct config_
     struct gathered gathered;
     enum gw_status status = gather(gateway, shadow, in_full ? config->examples : 0, &gathered);
     buf_text(out, "{");
-    write_key_text(out, "endpoint", endpoint->name);
+    buf_json_member(out, "endpoint", endpoint->name);
     buf_text(out, ",");
-    write_key_text(out, "version", config->version->full_name);
+    buf_json_member(out, "version", config->version->full_name);
     buf_printf(out, ",\"sample\":%.9g", config->sample);
     write_key_count(out, "sent", gathered.report.sent);
     write_key_count(out, "open", shadow_rows_open(shadow));

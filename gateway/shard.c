@@ -56,7 +56,7 @@ struct gateway {
     struct changeover *changeover; /* under way */
 };
 
-/* --- set-up --------------------------------------------------------------------------------------------- */
+/* --- set-up --- */
 
 static bool shard_open(struct shard *shard, enum config_transport transport)
 {
@@ -271,8 +271,7 @@ struct gateway *gateway_start(struct config *config, struct metrics *metrics, in
     return NULL;
 }
 
-/* --- what others ask --------------------------------------------------------------------------------------
- */
+/* --- what others ask --- */
 
 const struct config *gateway_config(const struct gateway *gateway)
 {
@@ -322,8 +321,7 @@ bool gateway_round(struct gateway *gateway, void (*run)(void *arg, uint32_t shar
     return !gateway->draining;
 }
 
-/* --- another configuration -------------------------------------------------------------------------------
- */
+/* --- another configuration --- */
 
 enum { WARM_CHECK_US = 10 * 1000, WARM_PATIENCE_US = 5 * 1000 * 1000 };
 
@@ -513,8 +511,7 @@ enum gw_status gateway_retune(struct gateway *gateway, struct gw_err *err)
     return status == GW_OK ? GW_OK : gw_err_set(err, status, "out of memory; nothing was changed");
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------------ */
+/* --- the end --- */
 
 enum { DRAIN_CHECK_US = 5000 };
 

@@ -5,7 +5,7 @@
 #ifndef XEBEC_SHARD_H
 #define XEBEC_SHARD_H
 
-#include "config.h"
+#include "config/config.h"
 #include "infer/cache.h"
 #include "infer/cache_redis.h"
 #include "infer/plan.h"

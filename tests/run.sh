@@ -14,7 +14,8 @@ JOBS=${JOBS:-$(nproc)}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 LOGS=$PWD/build/test-logs
 presets=() install=true
-passed=0 failed=0 summary=()
+# shellcheck source=tests/support/steps.sh
+source tests/support/steps.sh
 
 usage() { sed -n '2,/^set/{/^set/!s/^# \{0,1\}//p}' "$0"; }
 
@@ -30,38 +31,8 @@ while (($#)); do
 done
 ((${#presets[@]})) || presets=(release clang debug tsan fuzz)
 
-# step NAME COMMAND...: runs it with its output in a log; a line every ten seconds; the end of the log if it fails.
-step() {
-    local name=$1 log started=$SECONDS shown=$SECONDS pid status=0
-    log=$LOGS/${name//[ \/]/-}.log
-    shift
-    printf '%-28s ...\n' "$name"
-    "$@" >"$log" 2>&1 </dev/null &
-    pid=$!
-    while kill -0 "$pid" 2>/dev/null; do
-        sleep 0.2
-        if ((SECONDS - shown >= 10)); then
-            shown=$SECONDS
-            printf '%-28s %d s: %.90s\n' "$name" $((SECONDS - started)) "$(tail -n 1 "$log" | tr -d '\r')"
-        fi
-    done
-    wait "$pid" || status=$?
-    if ((status == 0)); then
-        passed=$((passed + 1))
-        summary+=("$(printf 'ok      %5d s  %s' $((SECONDS - started)) "$name")")
-    else
-        failed=$((failed + 1))
-        summary+=("$(printf 'FAILED  %5d s  %s (all of it: %s)' $((SECONDS - started)) "$name" "$log")")
-        echo "--- the end of $log"
-        tail -n 80 "$log"
-        echo "---"
-    fi
-    printf '%-28s %s\n' "$name" "$( ((status == 0)) && tests_in "$log" || echo "FAILED with status $status")"
-    return "$status"
-}
-
-# What CTest counted, where it ran; else just ok.
-tests_in() { grep -E '% tests passed' "$1" | tail -n 1 | grep . || echo ok; }
+# What CTest counted, where it ran.
+said_by() { grep -E '% tests passed' "$1" | tail -n 1; }
 
 build() { # PRESET
     step "$1: configure" cmake --preset "$1" && step "$1: build" cmake --build --preset "$1" -j "$JOBS"
@@ -104,10 +75,7 @@ main() {
             *) echo "tests/run.sh: no preset $preset" >&2; return 2 ;;
         esac
     done
-    printf '\n%s\n' "what was run, $((SECONDS - started)) s in all"
-    printf '  %s\n' "${summary[@]}"
-    echo "$passed passed, $failed failed"
-    ((failed == 0))
+    conclude $((SECONDS - started))
 }
 
 main

@@ -16,7 +16,7 @@ struct decoding {
     bool has_input, has_batch, has_version;
 };
 
-/* --- body -> rows --------------------------------------------------------------------------------------- */
+/* --- body -> rows --- */
 
 static enum gw_status decode_named_input(void *owner, const char *name, size_t length,
                                          struct json_value *value, struct gw_err *err)
@@ -161,7 +161,7 @@ static enum gw_status clipper_decode(struct request *request, const char *body, 
     return GW_OK;
 }
 
-/* --- outcomes -> body ----------------------------------------------------------------------------------- */
+/* --- outcomes -> body --- */
 
 /* {"error": ..., "cause": ... */
 static void write_error_members(struct buf *out, enum gw_status status, const char *what)

@@ -83,7 +83,7 @@ static void free_conn(struct loop_deferred *node);
 static void free_exchange(struct loop_deferred *node);
 static void refuse(struct conn *conn, struct gw_err *err);
 
-/* --- states ----------------------------------------------------------------------------------------- */
+/* --- states --- */
 
 static uint64_t deadline_of(const struct conn *conn, enum conn_state state)
 {
@@ -150,7 +150,7 @@ static size_t readable_room(const struct conn *conn)
     }
 }
 
-/* --- opening ---------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 bool conn_open(struct edge *edge, int fd, const char *client)
 {
@@ -192,7 +192,7 @@ fail:
     return false;
 }
 
-/* --- exchanges -------------------------------------------------------------------------------------- */
+/* --- exchanges --- */
 
 static bool begin_exchange(struct conn *conn)
 {
@@ -252,7 +252,7 @@ static void log_access(const struct held_exchange *held, int status, size_t byte
                                             .duration_us = loop_now_us() - held->exchange.received_us});
 }
 
-/* --- bytes come ------------------------------------------------------------------------------------- */
+/* --- bytes come --- */
 
 static void send_continue(struct conn *conn)
 {
@@ -367,7 +367,7 @@ static void conn_receive(struct conn *conn)
         conn_close(conn);
 }
 
-/* --- bytes go --------------------------------------------------------------------------------------- */
+/* --- bytes go --- */
 
 /* Sends what follows the first `skip` bytes of both; returns the bytes sent, or -1: the client has gone. */
 static ssize_t send_both(int fd, const struct buf *head, const struct buf *body, size_t skip)
@@ -527,7 +527,7 @@ static void refuse(struct conn *conn, struct gw_err *err)
     exchange_reply(exchange, &reply);
 }
 
-/* --- events ----------------------------------------------------------------------------------------- */
+/* --- events --- */
 
 static void on_event(evutil_socket_t fd, short what, void *owner)
 {
@@ -607,7 +607,7 @@ static void on_timer(struct loop_timer *timer)
     conn_settle(conn);
 }
 
-/* --- closing ---------------------------------------------------------------------------------------- */
+/* --- closing --- */
 
 void conn_drain(struct conn *conn)
 {

@@ -49,7 +49,7 @@ static const char *reply_headers(const struct request *request, enum gw_status s
     return both ? both : retry;
 }
 
-/* --- a prediction --------------------------------------------------------------------------------------- */
+/* --- a prediction --- */
 
 static void predict_done(struct request *request)
 {
@@ -115,7 +115,7 @@ static void predict(struct infer *infer, struct exchange *exchange, const struct
     request_start(request, message->body, message->body_length);
 }
 
-/* --- the path ------------------------------------------------------------------------------------------- */
+/* --- the path --- */
 
 static void not_found(struct exchange *exchange, const char *what, size_t length, const char *advice)
 {

@@ -149,7 +149,7 @@ static enum http1_event no_memory(struct gw_err *err)
     return HTTP1_ERROR;
 }
 
-/* --- the header: its raw bytes ---------------------------------------------------------------------- */
+/* --- the header: its raw bytes --- */
 
 /* RFC 9112, section 2.2: an empty line before the request line is skipped. One. */
 static enum http1_event feed_start(struct http1_parser *parser, const char *bytes, size_t length,
@@ -248,7 +248,7 @@ static enum http1_event feed_head(struct http1_parser *parser, const char *bytes
     return *used == room ? head_too_large(parser, err) : HTTP1_MORE;
 }
 
-/* --- the header: taken apart ------------------------------------------------------------------------ */
+/* --- the header: taken apart --- */
 
 /* What the library finds, while it runs over a whole header. */
 struct head {
@@ -393,7 +393,7 @@ static enum http_method method_of(const http_parser *library)
     }
 }
 
-/* --- the fields that frame -------------------------------------------------------------------------- */
+/* --- the fields that frame --- */
 
 struct framing {
     const struct http_header *length, *encoding, *host, *expect;
@@ -547,7 +547,7 @@ static enum http1_event finish_head(struct http1_parser *parser, struct gw_err *
     return problem ? invalid(err, problem) : judge_head(parser, &library, err);
 }
 
-/* --- the body --------------------------------------------------------------------------------------- */
+/* --- the body --- */
 
 /*
  * Room for `needs` bytes and the padding. Grows fourfold, as the arena keeps the old room until the end: what

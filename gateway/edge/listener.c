@@ -29,7 +29,7 @@ struct listener {
     struct loop_timer pause;
 };
 
-/* --- binding ---------------------------------------------------------------------------------------- */
+/* --- binding --- */
 
 /* Sets the one error that all of binding has; returns -1. */
 static int cannot_listen(struct gw_err *err, const char *address, const char *why)
@@ -118,7 +118,7 @@ static int bind_unix(const struct config_address *address, struct gw_err *err)
     return fd < 0 ? cannot_listen(err, address->text, strerrordesc_np(errno)) : fd;
 }
 
-/* --- what connections share ------------------------------------------------------------------------- */
+/* --- what connections share --- */
 
 static void edge_limit(struct edge *edge, const struct config_limits *limits,
                        const struct config_timeouts *timeouts)
@@ -167,7 +167,7 @@ void edge_unref(struct edge *edge)
     free(edge);
 }
 
-/* --- accepting -------------------------------------------------------------------------------------- */
+/* --- accepting --- */
 
 static void describe_client(const struct sockaddr_storage *from, char *text, socklen_t room)
 {
@@ -227,7 +227,7 @@ static void on_connections(evutil_socket_t fd, short what, void *owner)
     }
 }
 
-/* --- life ------------------------------------------------------------------------------------------- */
+/* --- life --- */
 
 struct listener *listener_new(const struct edge_setup *setup, struct gw_err *err)
 {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "edge/http.h"
 #include "support/loop.h"
 #include "support/metrics.h"

@@ -235,7 +235,7 @@ uint32_t batch_take(struct batch_queue *queue, uint32_t limit, struct batch_piec
     return n_pieces;
 }
 
-/* --- lanes ---------------------------------------------------------------------------------------- */
+/* --- lanes --- */
 
 static struct batch_lane **bucket_of(const struct batch_queue *queue, const uint64_t kind[2])
 {
@@ -318,7 +318,7 @@ static void lane_free(struct batch_lane *lane)
     free(lane);
 }
 
-/* --- a binary heap whose items know their place ---------------------------------------------------- */
+/* --- a binary heap whose items know their place --- */
 
 /* Makes sure that one more fits. */
 static bool heap_reserve(struct heap *heap)

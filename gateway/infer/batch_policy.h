@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 
 struct batch_policy {
     enum batching_policy kind;

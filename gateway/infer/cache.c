@@ -125,7 +125,7 @@ void cache_free(struct cache *cache)
     free(cache);
 }
 
-/* --- keys ----------------------------------------------------------------------------------------- */
+/* --- keys --- */
 
 _Static_assert(sizeof(struct cache_key) == crypto_shorthash_siphashx24_BYTES, "a hash is a key");
 _Static_assert(sizeof(struct cache_key) == crypto_shorthash_siphashx24_KEYBYTES, "of the next hash");
@@ -179,7 +179,7 @@ struct cache_key cache_row_key(struct cache_key context, const struct tensor *in
     return key;
 }
 
-/* --- a row's way: segments by the key's first bits, buckets by its last ------------------------------- */
+/* --- a row's way: segments by the key's first bits, buckets by its last --- */
 
 static struct segment *segment_lock(struct cache *cache, struct cache_key key)
 {
@@ -260,7 +260,7 @@ void cache_abandon(struct cache *cache, struct cache_key key)
     waiters_wake(give_up(cache, key), CACHE_WOKEN_RETRY, NULL, NULL);
 }
 
-/* --- waiters -------------------------------------------------------------------------------------- */
+/* --- waiters --- */
 
 static void waiter_join(struct entry *entry, struct cache_waiter *waiter)
 {
@@ -306,7 +306,7 @@ static void waiters_wake(struct cache_waiter *waiters, int how, struct predict_r
     }
 }
 
-/* --- entries; from here on the segment's lock is held ------------------------------------------------- */
+/* --- entries; from here on the segment's lock is held --- */
 
 /* What malloc gave for this, with the word that it keeps for itself. */
 static size_t memory_bytes(void *memory)
@@ -417,7 +417,7 @@ static enum cache_outcome segment_lookup(struct segment *segment, struct cache_k
     return CACHE_HIT;
 }
 
-/* --- ghosts --------------------------------------------------------------------------------------- */
+/* --- ghosts --- */
 
 static struct ghost_set *ghost_set_of(const struct segment *segment, struct cache_key key)
 {
@@ -443,7 +443,7 @@ static bool ghost_forget(struct segment *segment, struct cache_key key)
     return false;
 }
 
-/* --- room: S3-FIFO -------------------------------------------------------------------------------- */
+/* --- room: S3-FIFO --- */
 
 static bool segment_store(struct segment *segment, struct entry *entry, struct predict_result *answer)
 {

@@ -120,13 +120,10 @@ struct cache_redis_lookup {
 
 static uint64_t wall_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return loop_wall_us() / 1000;
 }
 
-/* --- set-up and take-down ---------------------------------------------------------------------------------
- */
+/* --- set-up and take-down --- */
 
 static void store_all(struct loop_task *task);
 
@@ -280,8 +277,7 @@ void cache_redis_free(struct cache_redis *cache)
         cache_destroy(cache);
 }
 
-/* --- lookups: whether
- * ----------------------------------------------------------------------------------------- */
+/* --- lookups: whether --- */
 
 enum cache_redis_mode cache_redis_mode(struct cache_redis_part *part, const uint64_t digest[2],
                                        uint32_t n_rows)
@@ -332,9 +328,7 @@ void cache_redis_model_took(struct cache_redis_part *part, uint64_t us)
     part_decide(part);
 }
 
-/* --- lookups: asking
- * -------------------------------------------------------------------------------------------
- */
+/* --- lookups: asking --- */
 
 static void ask_answered(void *owner, const struct redis_reply *reply);
 
@@ -410,8 +404,7 @@ struct cache_redis_lookup *cache_redis_ask(struct cache_redis_part *part,
     return NULL;
 }
 
-/* --- lookups: answers
- * ------------------------------------------------------------------------------------------- */
+/* --- lookups: answers --- */
 
 /* Judges one value. A found row's answer goes to `found`, where somebody waits. */
 static enum row_end row_judge(const struct cache_redis_lookup *lookup, uint32_t row,
@@ -501,8 +494,7 @@ void cache_redis_give_up(struct cache_redis_lookup *lookup)
     lookup_over(lookup);
 }
 
-/* --- stores
- * -------------------------------------------------------------------------------------------------- */
+/* --- stores --- */
 
 void cache_redis_store(struct cache_redis_part *part, const struct cache_value_key *key,
                        struct predict_result *answer, uint32_t row, uint64_t ttl_us)
@@ -602,9 +594,7 @@ static void store_all(struct loop_task *task)
     stores_drop(cache);
 }
 
-/* --- what operators see
- * ------------------------------------------------------------------------------------------
- */
+/* --- what operators see --- */
 
 void cache_redis_status(struct cache_redis *cache, struct cache_redis_status *status)
 {

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "infer/cache_value.h"
 #include "support/loop.h"
 #include "support/metrics.h"

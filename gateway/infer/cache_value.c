@@ -8,7 +8,7 @@
 
 enum { CHECKSUM_BYTES = 16, FORMAT_AT = CHECKSUM_BYTES, MADE_AT = FORMAT_AT + 1, HEAD_BYTES = MADE_AT + 8 };
 
-/* --- keys ------------------------------------------------------------------------------------------ */
+/* --- keys --- */
 
 static void absorb(crypto_generichash_state *state, const void *bytes, size_t length)
 {
@@ -69,7 +69,7 @@ struct cache_value_key cache_value_key(const struct cache_value_key *context, co
     return key;
 }
 
-/* --- values ---------------------------------------------------------------------------------------- */
+/* --- values --- */
 
 static void checksum(const struct cache_value_key *key, const uint8_t *value, size_t size,
                      uint8_t sum[CHECKSUM_BYTES])

@@ -18,7 +18,7 @@
 
 extern "C" {
 #include "infer/base64.h"
-#include "infer/float16.h"
+#include "support/float16.h"
 }
 
 using namespace codec;

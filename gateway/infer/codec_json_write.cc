@@ -6,7 +6,7 @@
 extern "C" {
 #include "infer/base64.h"
 #include "infer/codec.h"
-#include "infer/float16.h"
+#include "support/float16.h"
 }
 
 /* The longest element is "-2.2250738585072014e-308", or 20 digits and a sign; and a comma. */

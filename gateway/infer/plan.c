@@ -160,15 +160,24 @@ static bool same_parties(const struct plan *plan, const struct config_endpoint *
     return true;
 }
 
+/* What the plan before has under its name, where the same versions answer; NULL: nothing. */
+static const struct config_endpoint *
+former_endpoint(const struct plan *plan, const struct config_endpoint *endpoint, const struct plan *former)
+{
+    for (uint32_t i = 0; former && i < former->config->n_endpoints; i++) {
+        const struct config_endpoint *before = former->config->endpoints[i];
+        if (!strcmp(before->name, endpoint->name))
+            return same_parties(plan, endpoint, former, before) ? before : NULL;
+    }
+    return NULL;
+}
+
 /* A reference to the shadow that counts for this one already; NULL: there is none. */
 static struct shadow *former_shadow(const struct plan *plan, const struct config_endpoint *endpoint,
                                     const struct config_shadow *wanted, const struct plan *former)
 {
-    const struct config_endpoint *before =
-        former ? config_endpoint(former->config, endpoint->name, strlen(endpoint->name)) : NULL;
-    if (!before || !same_parties(plan, endpoint, former, before))
-        return NULL;
-    for (uint32_t i = 0; i < before->n_shadows; i++)
+    const struct config_endpoint *before = former_endpoint(plan, endpoint, former);
+    for (uint32_t i = 0; before && i < before->n_shadows; i++)
         if (shadow_is(former->endpoints[before->index].shadows[i], endpoint, wanted) &&
             plan->versions[wanted->version->index] == former->versions[before->shadows[i].version->index])
             return shadow_ref(former->endpoints[before->index].shadows[i]);
@@ -215,26 +224,13 @@ static bool same_clients(const struct config_sticky *a, const struct config_stic
            !strcmp(a->salt, b->salt);
 }
 
-static const struct config_endpoint *same_name(const struct config *config,
-                                               const struct config_endpoint *endpoint)
-{
-    for (uint32_t i = 0; i < config->n_endpoints; i++)
-        if (!strcmp(config->endpoints[i]->name, endpoint->name))
-            return config->endpoints[i];
-    return NULL;
-}
-
 /* Where the plan before has the same canary; NULL: nowhere. */
 static const struct plan_endpoint *
 same_canary(const struct plan *plan, const struct config_endpoint *endpoint, const struct plan *former)
 {
-    const struct config_endpoint *before = former ? same_name(former->config, endpoint) : NULL;
-    if (!before || !before->canary || !same_clients(&before->sticky, &endpoint->sticky))
-        return NULL;
-    for (uint32_t arm = 0; arm < BOOK_ARMS; arm++)
-        if (arm_version(former, before, arm) != arm_version(plan, endpoint, arm))
-            return NULL;
-    return &former->endpoints[before->index];
+    const struct config_endpoint *before = former_endpoint(plan, endpoint, former);
+    bool is_same = before && before->canary && same_clients(&before->sticky, &endpoint->sticky);
+    return is_same ? &former->endpoints[before->index] : NULL;
 }
 
 static bool keep_books(struct plan *plan, const struct config_endpoint *endpoint, const struct plan *former)

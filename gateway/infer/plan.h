@@ -8,8 +8,8 @@
 
 #include <stdatomic.h>
 
-#include "config.h"
-#include "infer/arm_book.h"
+#include "config/config.h"
+#include "judge/arm_book.h"
 #include "infer/split.h"
 #include "infer/version.h"
 #include "support/metrics.h"
@@ -56,7 +56,7 @@ struct version *plan_find_version(const struct plan *plan, const struct config_v
  */
 GW_MUST_CHECK bool plan_keep_books(struct plan *plan, const struct plan *former);
 /*
- * Of an endpoint with a canary: what is known of its arms, for canary_judge(). `disagreement` is 0: whoever has a shadow adds it.
+ * Of an endpoint with a canary: what is known of its arms, for canary_judge(); `disagreement` from its shadow, where the candidate is one.
  * Any thread; the counts are 23 KiB.
  */
 void plan_count_arms(const struct plan *plan, const struct config_endpoint *endpoint, struct arm_counts counts[BOOK_ARMS]);

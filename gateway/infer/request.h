@@ -27,7 +27,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "infer/cache.h"
 #include "infer/cache_redis.h"
 #include "infer/codec.h"
@@ -143,7 +143,7 @@ struct request {
     const char *asked_arm;                  /* by header; NULL: none, or it may not be asked for */
     uint64_t key;                           /* what its arm was drawn by */
     bool is_forced;                         /* its arm was asked for, not drawn */
-    bool is_compared;                       /* by a canary: infer/arm_book.h; unless it is answered wholly from a cache */
+    bool is_compared;                       /* by a canary: judge/arm_book.h; unless it is answered wholly from a cache */
     bool asked_model;                       /* for a row at least: not all were in a cache */
     bool is_batch;                          /* the client sent a list of rows, and gets a list */
 

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "infer/plan.h"
 
 /* The key of a request: of its client, where something tells clients apart (sticky not NULL), else its own. */

@@ -58,7 +58,7 @@ static struct shadow_part *run_part(const struct shadow_run *run)
     return &run->shadow->parts[run->shard];
 }
 
-/* --- a shadow ---------------------------------------------------------------------------------------- */
+/* --- a shadow --- */
 
 static bool open_worst(struct shadow *shadow)
 {
@@ -135,7 +135,7 @@ bool shadow_is(const struct shadow *shadow, const struct config_endpoint *endpoi
            own->timeout_us == config->timeout_us;
 }
 
-/* --- drawing ----------------------------------------------------------------------------------------- */
+/* --- drawing --- */
 
 /* splitmix64's finalizer (Steele, Lea, Flood, OOPSLA 2014). */
 static uint64_t scatter(uint64_t x)
@@ -165,7 +165,7 @@ bool shadow_draws(uint64_t salt, uint64_t request_id, double share)
     return (double)(scatter(scatter(request_id) + salt) >> 11) * 0x1p-53 < share;
 }
 
-/* --- counting ---------------------------------------------------------------------------------------- */
+/* --- counting --- */
 
 const char *shadow_drop_name(enum shadow_drop drop)
 {
@@ -236,7 +236,7 @@ static void count_calls(const struct shadow_run *run)
     observe_call(run->shadow, &part->shadow_seconds, "shadow", run->job.call_us);
 }
 
-/* --- admission: everything is counted before it is taken --------------------------------------------- */
+/* --- admission: everything is counted before it is taken --- */
 
 /* Rows that the primary's model answered, or failed. The gateway's own failures say nothing of it. */
 static bool is_comparable(const struct row_outcome *outcome)
@@ -303,7 +303,7 @@ static enum shadow_drop admit(struct shadow *shadow, uint32_t rows, size_t bytes
     return SHADOW_DROP_HELD;
 }
 
-/* --- a run: what it copies --------------------------------------------------------------------------- */
+/* --- a run: what it copies --- */
 
 /* NULL only when there is no memory. */
 static void *copy_bytes(struct arena *arena, const void *bytes, size_t length)
@@ -434,7 +434,7 @@ static void run_free(struct shadow_run *run)
     loop_defer_free(loop, &run->deferred);
 }
 
-/* --- a run sets out ---------------------------------------------------------------------------------- */
+/* --- a run sets out --- */
 
 static void line_enter(struct shadow_line *line, struct shadow_run *run)
 {
@@ -509,7 +509,7 @@ void shadow_follow(struct request *request)
     }
 }
 
-/* --- a run comes home, or is called back ------------------------------------------------------------- */
+/* --- a run comes home, or is called back --- */
 
 static void run_recall(struct shadow_run *run, enum gw_status status)
 {
@@ -554,14 +554,6 @@ static enum shadow_drop drop_cause(const struct shadow_run *run, uint32_t row)
     return is_stale ? SHADOW_DROP_STALE : SHADOW_DROPS;
 }
 
-/* Microseconds since 1970: for people. */
-static uint64_t wall_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void keep_example(const struct shadow_run *run, uint32_t row, struct compare_row compared)
 {
     struct worst *worst = run_part(run)->worst;
@@ -571,7 +563,7 @@ static void keep_example(const struct shadow_run *run, uint32_t row, struct comp
     snprintf(id, sizeof id, "%llu", (unsigned long long)run->request_id);
     const struct worst_offer offer = {.row = compared,
                                       .request_id = id,
-                                      .at_us = wall_us(),
+                                      .at_us = loop_wall_us(),
                                       .inputs = run->job.inputs,
                                       .n_inputs = run->job.n_inputs,
                                       .input_row = run->job.rows[row],
@@ -621,7 +613,7 @@ static void run_home(struct job *job)
     run_free(run);
 }
 
-/* --- what it came to --------------------------------------------------------------------------------- */
+/* --- what it came to --- */
 
 static uint64_t metric_read(const struct metric *metric)
 {

@@ -4,7 +4,7 @@
  *   request_free(): the reply is sent, the outcomes are known
  *     -> shadow_follow(): drawn? room left? then inputs are copied and answers kept: a run
  *        -> a background job at the shadow's version (infer/version.h): cut only while no client's row waits there
- *           -> home: each row is compared (infer/compare.h), the worst kept (infer/worst.h), the run freed
+ *           -> home: each row is compared (judge/compare.h), the worst kept (judge/worst.h), the run freed
  *
  * So a shadow knows its client's outcome from the start, owns all it needs, and outlives request, period and plan. It never
  * delays: what it costs comes after the reply. It never crowds out: rows and bytes of runs under way are bounded per shadow,
@@ -27,9 +27,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "config.h"
-#include "infer/compare.h"
-#include "infer/worst.h"
+#include "config/config.h"
+#include "judge/compare.h"
+#include "judge/worst.h"
 #include "support/loop.h"
 #include "support/metrics.h"
 
@@ -95,7 +95,7 @@ struct shadow_report {
 };
 /* Adds one shard's part. On that shard's thread. */
 void shadow_report_add(const struct shadow *shadow, uint32_t shard, struct shadow_report *report);
-/* One shard's worst examples: infer/worst.h's worst_list(), on that shard's thread. 0 where none are kept. */
+/* One shard's worst examples: judge/worst.h's worst_list(), on that shard's thread. 0 where none are kept. */
 uint32_t shadow_examples(const struct shadow *shadow, uint32_t shard, const struct worst_example **examples, uint32_t room);
 /* Under way now: rows, and bytes held for them. Any thread. */
 uint64_t shadow_rows_open(const struct shadow *shadow);

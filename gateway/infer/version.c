@@ -58,7 +58,7 @@ static struct job *job_of(struct batch_entry *entry)
     return container_of(entry, struct job, entry);
 }
 
-/* --- set-up ---------------------------------------------------------------------------------------- */
+/* --- set-up --- */
 
 static bool version_open_metrics(struct version *version, struct metrics *metrics)
 {
@@ -157,7 +157,7 @@ struct pool *version_pool(struct version *version)
     return version->pool;
 }
 
-/* --- jobs come and go --------------------------------------------------------------------------------- */
+/* --- jobs come and go --- */
 
 /* On the request's thread. A job that was recalled waits for the recall to come back as well. */
 static void job_comes_home(struct loop_task *task)
@@ -314,7 +314,7 @@ void version_recall(struct job *job, enum gw_status status)
     loop_post(job->version->loop, &job->recall_task);
 }
 
-/* --- batches ------------------------------------------------------------------------------------------ */
+/* --- batches --- */
 
 static void run_free(struct batch_run *run)
 {
@@ -580,7 +580,7 @@ static void pool_changed(void *owner)
     version_schedule(owner);
 }
 
-/* --- the end ------------------------------------------------------------------------------------------ */
+/* --- the end --- */
 
 struct version *version_ref(struct version *version)
 {

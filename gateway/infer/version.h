@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "infer/batch.h"
 #include "replica/pool.h"
 #include "replica/result.h"

@@ -35,7 +35,7 @@ static bool members_may_say(struct members *members);
 static void members_say(struct members *members, enum log_level level, const char *event, const char *address,
                         const char *why);
 
-/* --- open and close ------------------------------------------------------------------------------ */
+/* --- open and close --- */
 
 enum gw_status members_init(struct members *members, struct replica_home *home, struct metrics *metrics)
 {
@@ -106,7 +106,7 @@ static void members_release(struct members *members)
         metrics_release(members->metrics, members->lookups[outcome]);
 }
 
-/* --- an answer ------------------------------------------------------------------------------------ */
+/* --- an answer --- */
 
 const char *discovery_outcome_name(enum discovery_outcome outcome)
 {
@@ -215,7 +215,7 @@ static bool members_not_found(struct members *members, uint32_t index, const cha
     return changed;
 }
 
-/* --- the set --------------------------------------------------------------------------------------- */
+/* --- the set --- */
 
 static void replica_add_source(struct members *members, struct replica *replica, uint32_t index)
 {
@@ -305,7 +305,7 @@ static void members_bury(struct loop_timer *timer)
     members_count(members);
 }
 
-/* --- what is told of it ------------------------------------------------------------------------------ */
+/* --- what is told of it --- */
 
 static void members_count(struct members *members)
 {

@@ -100,7 +100,7 @@ static void attempt_timed_out(struct loop_timer *timer);
 static void attempt_end_cancelled(struct loop_task *task);
 static void attempt_done(struct pool_attempt *attempt, struct predict_result *result, uint64_t rpc_us);
 
-/* --- the pool ------------------------------------------------------------------------------------ */
+/* --- the pool --- */
 
 struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metrics *metrics,
                       const struct pool_version *version, void (*ready)(void *owner), void *owner)
@@ -271,7 +271,7 @@ static void pool_settle(struct pool *pool)
     pool->ready(pool->owner);
 }
 
-/* --- the choice ---------------------------------------------------------------------------------- */
+/* --- the choice --- */
 
 /* Whether the replica would do, busy or not: not the one that failed this call, unless it became ready again.
  */
@@ -316,7 +316,7 @@ static bool attempt_may_wait(const struct pool_attempt *attempt)
     return (attempt->lost && attempt->call->waits) || pool_could_take(attempt->pool, attempt);
 }
 
-/* --- a call -------------------------------------------------------------------------------------- */
+/* --- a call --- */
 
 enum gw_status pool_predict(struct pool *pool, struct pool_call *call)
 {

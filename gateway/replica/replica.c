@@ -47,7 +47,7 @@ static void replica_note(struct replica *replica, const char *why);
 static void replica_wake(struct replica *replica, uint64_t at_us);
 static void replica_say(struct replica *replica);
 
-/* --- open and close ------------------------------------------------------------------------------ */
+/* --- open and close --- */
 
 const char *replica_state_name(enum replica_state state)
 {
@@ -103,7 +103,7 @@ bool replica_is_ready(const struct replica *replica)
     return replica->state == REPLICA_READY && !replica->draining;
 }
 
-/* --- the connection ------------------------------------------------------------------------------ */
+/* --- the connection --- */
 
 static void replica_channel_changed(void *owner, enum rpc_state state)
 {
@@ -149,7 +149,7 @@ static void replica_lost(struct replica *replica)
     replica_wake(replica, loop_now_us() + LOG_EVERY_US);
 }
 
-/* --- probes -------------------------------------------------------------------------------------- */
+/* --- probes --- */
 
 static void replica_timer_fired(struct loop_timer *timer)
 {
@@ -202,7 +202,7 @@ static struct replica *probe_end(struct probe *probe)
     return replica;
 }
 
-/* --- Describe ------------------------------------------------------------------------------------ */
+/* --- Describe --- */
 
 /* Publishes the digest: readers take both halves and then see whether `turn` has moved meanwhile. */
 static void home_set_digest(struct replica_home *home, const uint64_t digest[2])
@@ -298,7 +298,7 @@ static void replica_described(void *owner, const struct rpc_reply *reply)
     replica->home->changed(replica->home, replica);
 }
 
-/* --- health -------------------------------------------------------------------------------------- */
+/* --- health --- */
 
 /* A container without the health service is well as long as it is connected. */
 static bool is_well(const struct rpc_reply *reply, char *why, size_t room)
@@ -330,7 +330,7 @@ static void replica_checked(void *owner, const struct rpc_reply *reply)
     replica->home->changed(replica->home, replica);
 }
 
-/* --- calls --------------------------------------------------------------------------------------- */
+/* --- calls --- */
 
 static void count(_Atomic uint64_t *counter)
 {
@@ -393,7 +393,7 @@ void replica_answered(struct replica *replica, uint32_t rows, uint32_t connectio
     }
 }
 
-/* --- states -------------------------------------------------------------------------------------- */
+/* --- states --- */
 
 #define TO(state) (1u << REPLICA_##state)
 static const uint32_t legal_edges[] = {
@@ -492,7 +492,7 @@ static void replica_wake(struct replica *replica, uint64_t at_us)
     (void)!loop_timer_set(replica->home->loop, &replica->timer, at_us);
 }
 
-/* --- the log ------------------------------------------------------------------------------------- */
+/* --- the log --- */
 
 static bool may_say(struct replica *replica)
 {

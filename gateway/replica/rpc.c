@@ -50,8 +50,7 @@ void rpc_call_cancel(struct rpc_call *call)
     call->transport->call_cancel(call);
 }
 
-/* --- payloads --------------------------------------------------------------------------------------------
- */
+/* --- payloads --- */
 
 struct rpc_payload *rpc_payload_new(size_t size, uint8_t **bytes)
 {
@@ -90,8 +89,7 @@ void rpc_payload_unref(const struct rpc_payload *payload)
         free(counted(payload));
 }
 
-/* --- codes -----------------------------------------------------------------------------------------------
- */
+/* --- codes --- */
 
 /* The codes that gRPC defines: https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
 enum {

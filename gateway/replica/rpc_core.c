@@ -89,7 +89,7 @@ static void call_send(struct core_call *call, const char *method, uint64_t deadl
 static void call_ended(struct loop_task *task);
 static void call_free(struct core_call *call);
 
-/* --- client -------------------------------------------------------------------------------------- */
+/* --- client --- */
 
 /* gRPC resolves names itself. */
 static struct rpc_client *core_client_new(struct loop *loop, struct resolver *resolver)
@@ -132,7 +132,7 @@ static void client_release(struct core_client *client)
     free(client);
 }
 
-/* --- channel ------------------------------------------------------------------------------------- */
+/* --- channel --- */
 
 static struct rpc_channel *core_channel_new(struct rpc_client *base, const char *address,
                                             const struct rpc_channel_options *options)
@@ -278,7 +278,7 @@ static void channel_ask_names(struct loop_timer *timer)
     channel_ask_names_later(channel);
 }
 
-/* --- call ---------------------------------------------------------------------------------------- */
+/* --- call --- */
 
 static void payload_let_go(void *payload)
 {

@@ -27,8 +27,7 @@ static void dial_timed_out(struct loop_timer *timer);
 static void dial_hang_up(struct rpc_dial *dial);
 static void dial_fail(struct rpc_dial *dial, const char *why);
 
-/* --- the address -----------------------------------------------------------------------------------------
- */
+/* --- the address --- */
 
 enum gw_status rpc_dial_init(struct rpc_dial *dial, struct loop *loop, struct resolver *resolver,
                              const char *address, uint64_t timeout_us)
@@ -104,8 +103,7 @@ static enum gw_status dial_read_host(struct rpc_dial *dial, const char *address)
     return GW_OK;
 }
 
-/* --- an attempt ------------------------------------------------------------------------------------------
- */
+/* --- an attempt --- */
 
 void rpc_dial_start(struct rpc_dial *dial)
 {

@@ -97,8 +97,7 @@ static void call_stream_ended(struct h2_stream *stream);
 static void call_timed_out(struct loop_timer *timer);
 static void call_end(struct loop_task *task);
 
-/* --- client ----------------------------------------------------------------------------------------------
- */
+/* --- client --- */
 
 static struct rpc_client *h2_client_new(struct loop *loop, struct resolver *resolver)
 {
@@ -146,8 +145,7 @@ static uint64_t client_jitter(struct h2_client *client, uint64_t middle)
     return middle - middle / 5 + (client->random >> 33) % (2 * middle / 5 + 1);
 }
 
-/* --- channel ---------------------------------------------------------------------------------------------
- */
+/* --- channel --- */
 
 static struct rpc_channel *h2_channel_new(struct rpc_client *base, const char *address,
                                           const struct rpc_channel_options *options)
@@ -215,8 +213,7 @@ static void h2_channel_watch(struct rpc_channel *base, void (*changed)(void *own
         channel_become(channel, RPC_DOWN);
 }
 
-/* --- connecting ------------------------------------------------------------------------------------------
- */
+/* --- connecting --- */
 
 static void channel_attempt(struct h2_channel *channel)
 {
@@ -319,8 +316,7 @@ static void channel_wake(struct h2_channel *channel, uint64_t at_us)
     (void)!loop_timer_set(channel->client->loop, &channel->timer, at_us);
 }
 
-/* --- what the owner is told ------------------------------------------------------------------------------
- */
+/* --- what the owner is told --- */
 
 /* The one place where the state changes. */
 static void channel_become(struct h2_channel *channel, enum rpc_state state)
@@ -346,8 +342,7 @@ static void channel_tell(struct loop_task *task)
     channel_release(channel);
 }
 
-/* --- call ------------------------------------------------------------------------------------------------
- */
+/* --- call --- */
 
 static bool call_send(struct h2_call *call, const struct rpc_payload *payload, const char *method,
                       uint64_t deadline_us)

@@ -51,8 +51,7 @@ static void link_settle(struct h2_link *link, bool alive);
 static void link_become(struct h2_link *link, enum h2_link_state state);
 static void link_free(struct loop_deferred *deferred);
 
-/* --- open and close --------------------------------------------------------------------------------------
- */
+/* --- open and close --- */
 
 struct h2_link *h2_link_open(const struct h2_link_setup *setup)
 {
@@ -106,8 +105,7 @@ const char *h2_link_why(const struct h2_link *link)
     return link->why;
 }
 
-/* --- calls -----------------------------------------------------------------------------------------------
- */
+/* --- calls --- */
 
 bool h2_link_start(struct h2_link *link, struct h2_stream *stream, const struct h2_request *request)
 {
@@ -124,8 +122,7 @@ void h2_link_cancel(struct h2_link *link, struct h2_stream *stream, enum gw_stat
     link_flush_later(link);
 }
 
-/* --- states ----------------------------------------------------------------------------------------------
- */
+/* --- states --- */
 
 static void link_become(struct h2_link *link, enum h2_link_state state)
 {
@@ -156,8 +153,7 @@ static void link_settle(struct h2_link *link, bool alive)
         link_become(link, LINK_OPEN);
 }
 
-/* --- reading ---------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 /* False: the connection is over. */
 static bool link_receive(struct h2_link *link)
@@ -191,8 +187,7 @@ static void link_readable(evutil_socket_t fd, short what, void *owner)
     link_settle(link, alive);
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 static void link_flush_later(struct h2_link *link)
 {
@@ -251,8 +246,7 @@ static bool link_flush(struct h2_link *link)
     }
 }
 
-/* --- life ------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 /* Pings when it is time to. False: there is no memory to. */
 static bool link_ask_life(struct h2_link *link, uint64_t now_us)

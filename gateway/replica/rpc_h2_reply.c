@@ -43,8 +43,7 @@ void h2_reply_fail(struct h2_reply *reply, enum gw_status status, const char *wo
     reply_say(reply, status, "%s", words);
 }
 
-/* --- headers ---------------------------------------------------------------------------------------------
- */
+/* --- headers --- */
 
 static bool is_text(const uint8_t *bytes, size_t length, const char *text)
 {
@@ -119,8 +118,7 @@ bool h2_reply_header(struct h2_reply *reply, const uint8_t *name, size_t name_le
     return true;
 }
 
-/* --- the message -----------------------------------------------------------------------------------------
- */
+/* --- the message --- */
 
 static bool prefix_judge(struct h2_reply *reply)
 {
@@ -181,8 +179,7 @@ bool h2_reply_data(struct h2_reply *reply, const uint8_t *bytes, size_t length)
     return true;
 }
 
-/* --- the verdict -----------------------------------------------------------------------------------------
- */
+/* --- the verdict --- */
 
 /*
  * Without grpc-status: something else than a gRPC server answered, most likely a proxy in front of one.

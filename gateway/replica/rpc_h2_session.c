@@ -38,8 +38,7 @@ static void stream_end(struct h2_stream *stream);
 static void stream_drop(struct h2_stream *stream, uint32_t error_code);
 static bool session_over(struct h2_session *session, const char *what, const char *detail);
 
-/* --- the session -----------------------------------------------------------------------------------------
- */
+/* --- the session --- */
 
 struct h2_session *h2_session_new(uint32_t max_calls, void (*ended)(struct h2_stream *stream))
 {
@@ -110,8 +109,7 @@ void h2_session_end(struct h2_session *session, enum gw_status why, const char *
     }
 }
 
-/* --- a call ----------------------------------------------------------------------------------------------
- */
+/* --- a call --- */
 
 /* At most eight digits and a unit. */
 static size_t timeout_write(char *text, size_t room, uint64_t us)
@@ -215,8 +213,7 @@ static void stream_end(struct h2_stream *stream)
     session->ended(stream);
 }
 
-/* --- bytes in --------------------------------------------------------------------------------------------
- */
+/* --- bytes in --- */
 
 bool h2_session_feed(struct h2_session *session, const uint8_t *bytes, size_t length)
 {
@@ -326,8 +323,7 @@ static int on_close(nghttp2_session *nghttp2, int32_t id, uint32_t error_code, v
     return 0;
 }
 
-/* --- bytes out -------------------------------------------------------------------------------------------
- */
+/* --- bytes out --- */
 
 bool h2_session_fill(struct h2_session *session, struct h2_outbox *outbox)
 {

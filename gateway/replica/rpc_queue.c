@@ -54,7 +54,7 @@ grpc_completion_queue *rpc_queue_grpc(struct rpc_queue *queue)
     return queue->grpc;
 }
 
-/* --- completions --------------------------------------------------------------------------------------- */
+/* --- completions --- */
 
 void rpc_queue_hand(struct completion *completion)
 {
@@ -69,7 +69,7 @@ static void queue_took(struct rpc_queue *queue, grpc_event event)
     loop_post(queue->loop, &completion->task);
 }
 
-/* --- the thread ---------------------------------------------------------------------------------------- */
+/* --- the thread --- */
 
 static void queue_rest(struct rpc_queue *queue)
 {
@@ -91,7 +91,7 @@ static void *queue_wait(void *owner)
     }
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------ */
+/* --- the loop --- */
 
 static void queue_attend(struct rpc_queue *queue, bool attended)
 {
@@ -153,7 +153,7 @@ void rpc_queue_ended(struct rpc_queue *queue)
     rpc_attend_ended(&queue->attend);
 }
 
-/* --- the end ------------------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 void rpc_queue_stop(struct rpc_queue *queue)
 {

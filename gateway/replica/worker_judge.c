@@ -27,7 +27,7 @@ _Static_assert((int)DT_BYTES == XEBEC__WORKER__V1__DATATYPE__BYTES, "order of wo
 _Static_assert((int)DT_BF16 == XEBEC__WORKER__V1__DATATYPE__BF16, "order of worker.proto");
 _Static_assert((int)TENSOR_JSON == XEBEC__WORKER__V1__ENCODING__JSON, "order of worker.proto");
 
-/* --- memory for what a replica says -------------------------------------------------------------- */
+/* --- memory for what a replica says --- */
 
 /* An arena, and why it gave no more. */
 struct memory {
@@ -64,7 +64,7 @@ static enum gw_status memory_fault(const struct memory *memory, struct gw_err *e
     }
 }
 
-/* --- text ------------------------------------------------------------------------------------------ */
+/* --- text --- */
 
 /* Bytes of the UTF-8 character that terminated `text` begins with; 0 if it is none (overlong, surrogate, cut
  * off). */
@@ -134,7 +134,7 @@ static const char *printable_copy(struct memory *memory, const char *text)
     return copy ? memcpy(copy, clean, length) : NULL;
 }
 
-/* --- specs: what Describe and Predict both say ------------------------------------------------------- */
+/* --- specs: what Describe and Predict both say --- */
 
 enum { SPEC_TEXT_BYTES = 200 }; /* 8 dimensions of 20 digits, and a datatype */
 
@@ -180,7 +180,7 @@ static enum gw_status contradiction(const char *kind, const struct tensor_spec *
                       tensor_spec_text(configured, should_be, sizeof should_be));
 }
 
-/* --- Predict: the reply -------------------------------------------------------------------------------- */
+/* --- Predict: the reply --- */
 
 static const struct tensor *find_tensor(const struct tensor *tensors, uint32_t count, const char *name)
 {
@@ -389,7 +389,7 @@ fail:
     return status;
 }
 
-/* --- Describe ------------------------------------------------------------------------------------------ */
+/* --- Describe --- */
 
 /* A signature's spec: dimension 0 is any number of rows, others any size or a fixed one. */
 static enum gw_status judge_declaration(const struct tensor_spec *spec, const char *kind, struct gw_err *err)
@@ -549,7 +549,7 @@ enum gw_status worker_describe_check(const struct worker_description *descriptio
     return status == GW_OK ? check_outputs(&description->signature, configured, err) : status;
 }
 
-/* --- health -------------------------------------------------------------------------------------------- */
+/* --- health --- */
 
 bool worker_health_serving(const uint8_t *bytes, size_t size)
 {

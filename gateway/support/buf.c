@@ -136,6 +136,12 @@ void buf_json_text(struct buf *buf, const char *text, size_t length)
     buf_append(buf, "\"", 1);
 }
 
+void buf_json_member(struct buf *buf, const char *key, const char *text)
+{
+    buf_printf(buf, "\"%s\":", key);
+    buf_json_text(buf, text, strlen(text));
+}
+
 void buf_clear(struct buf *buf)
 {
     free(buf->bytes);

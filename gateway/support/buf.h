@@ -27,6 +27,7 @@ void buf_printf(struct buf *buf, const char *format, ...) GW_PRINTF(2, 3);
  * that are not UTF-8 become U+FFFD, so that the result is always valid JSON, and YAML.
  */
 void buf_json_text(struct buf *buf, const char *text, size_t length);
+void buf_json_member(struct buf *buf, const char *key, const char *text); /* "key":"text"; key as it stands */
 void buf_clear(struct buf *buf); /* frees; empty and usable again */
 
 #endif

@@ -99,7 +99,14 @@ uint64_t loop_now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* --- tasks --------------------------------------------------------------------------------------- */
+uint64_t loop_wall_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* --- tasks --- */
 
 static void loop_wake(struct loop *loop)
 {
@@ -182,7 +189,7 @@ void loop_call(struct loop *loop, void (*run)(void *arg), void *arg)
     sem_destroy(&call.done);
 }
 
-/* --- timers: a binary heap by at_us --------------------------------------------------------------- */
+/* --- timers: a binary heap by at_us --- */
 
 static void timer_place(struct loop *loop, struct loop_timer *timer, uint32_t place)
 {
@@ -274,7 +281,7 @@ static void loop_arm(struct loop *loop)
     loop->armed_us = at_us;
 }
 
-/* --- turns ---------------------------------------------------------------------------------------- */
+/* --- turns --- */
 
 void loop_defer_free(struct loop *loop, struct loop_deferred *node)
 {

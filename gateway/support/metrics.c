@@ -181,7 +181,7 @@ void metrics_release(struct metrics *metrics, void *of)
     pthread_mutex_unlock(&metrics->lock);
 }
 
-/* --- histograms ----------------------------------------------------------------------------------- */
+/* --- histograms --- */
 
 static uint32_t bucket_of(uint64_t value)
 {
@@ -231,7 +231,7 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q)
     return total ? bucket_bound(BUCKETS - 1) : 0;
 }
 
-/* --- text ----------------------------------------------------------------------------------------- */
+/* --- text --- */
 
 static void render_value(struct buf *out, const char *name, const struct series *series, bool is_signed)
 {

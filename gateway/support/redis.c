@@ -92,8 +92,7 @@ static uint32_t draw(void)
     return random;
 }
 
-/* --- one voice -------------------------------------------------------------------------------------------
- */
+/* --- one voice --- */
 
 void redis_voice_init(struct redis_voice *voice)
 {
@@ -151,8 +150,7 @@ static void voice_up(struct redis *redis)
         log_info("redis_up", LOG_TEXT("use", redis->setup.use), LOG_INT("clients", clients));
 }
 
-/* --- set-up ----------------------------------------------------------------------------------------------
- */
+/* --- set-up --- */
 
 static bool redis_open_metrics(struct redis *redis)
 {
@@ -210,8 +208,7 @@ struct redis *redis_new(const struct redis_setup *setup)
     return redis;
 }
 
-/* --- what others see of the breaker ------------------------------------------------------------------------
- */
+/* --- what others see of the breaker --- */
 
 bool redis_is_up(const struct redis *redis)
 {
@@ -240,8 +237,7 @@ static void redis_publish(struct redis *redis, enum breaker_state before, const 
     pthread_mutex_unlock(&redis->lock);
 }
 
-/* --- up and down -----------------------------------------------------------------------------------------
- */
+/* --- up and down --- */
 
 static void redis_come_up(struct redis *redis)
 {
@@ -253,9 +249,7 @@ static void redis_come_up(struct redis *redis)
     redis_publish(redis, before, "");
 }
 
-/* --- the connection: an attempt
- * ------------------------------------------------------------------------------
- */
+/* --- the connection: an attempt --- */
 
 static void redis_socket(struct redis *redis, const struct sockaddr *to, socklen_t length)
 {
@@ -331,9 +325,7 @@ static void redis_connect(struct redis *redis)
     }
 }
 
-/* --- the greeting: what a connection must have said and heard before it is used
- * ---------------------------------
- */
+/* --- the greeting: what a connection must have said and heard before it is used --- */
 
 static void greeted(void *owner, const struct redis_reply *reply)
 {
@@ -399,8 +391,7 @@ static void redis_greet(struct redis *redis)
         redis_fail(redis, "out of memory");
 }
 
-/* --- commands out -----------------------------------------------------------------------------------------
- */
+/* --- commands out --- */
 
 /* A prefix of RESP: its letter, a number, the end of the line. */
 static void put_number(struct buf *out, char letter, size_t number)
@@ -516,9 +507,7 @@ static void on_flush(struct loop_task *task)
         redis_write(redis);
 }
 
-/* --- replies in: redisReader builds them from these parts, in the client's arena
- * -------------------------------
- */
+/* --- replies in: redisReader builds them from these parts, in the client's arena --- */
 
 static struct redis_reply *reply_part(const redisReadTask *task, enum redis_kind kind)
 {
@@ -679,8 +668,7 @@ static void on_writable(evutil_socket_t fd, short what, void *owner)
         redis_greet(redis);
 }
 
-/* --- time
- * ---------------------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 /* Commands that were under way together are one sign of trouble, not many: a stall of a moment is no reason
  * to give up. */
@@ -735,9 +723,7 @@ static void on_timer(struct loop_timer *timer)
     }
 }
 
-/* --- the end of a connection, and of the client
- * ------------------------------------------------------------------
- */
+/* --- the end of a connection, and of the client --- */
 
 static void redis_disconnect(struct redis *redis)
 {

@@ -85,7 +85,7 @@ static void question_timed_out(struct loop_timer *timer);
 static struct answer *answer_new(int failure, const struct addrinfo *found);
 static void answer_unref(struct answer *answer);
 
-/* --- the resolver -------------------------------------------------------------------------------------- */
+/* --- the resolver --- */
 
 struct resolver *resolver_new(void)
 {
@@ -137,7 +137,7 @@ static void resolver_unlock_and_release(struct resolver *resolver)
     free(resolver);
 }
 
-/* --- questions ----------------------------------------------------------------------------------------- */
+/* --- questions --- */
 
 struct resolve_question *resolve_start(struct resolver *resolver, struct loop *loop, const char *host,
                                        const char *port,
@@ -235,8 +235,7 @@ static void question_timed_out(struct loop_timer *timer)
     done(owner, &silence);
 }
 
-/* --- lookups: under the lock -----------------------------------------------------------------------------
- */
+/* --- lookups: under the lock --- */
 
 /* The one that is under way for this name, or a new one. NULL: out of memory. */
 static struct lookup *lookup_join(struct resolver *resolver, const char *host, const char *port)
@@ -288,7 +287,7 @@ static void lookup_answered(struct resolver *resolver, struct lookup *lookup, st
     free(lookup);
 }
 
-/* --- threads -------------------------------------------------------------------------------------------- */
+/* --- threads --- */
 
 /* A thread for every lookup that waits, as long as there may be more. False: there is none at all. Under the
  * lock. */
@@ -356,7 +355,7 @@ static void *resolver_work(void *owner)
     return NULL;
 }
 
-/* --- answers -------------------------------------------------------------------------------------------- */
+/* --- answers --- */
 
 static enum gw_status status_of(int failure)
 {

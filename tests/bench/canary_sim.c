@@ -1,5 +1,5 @@
 /*
- * canary_sim: canaries as they are shipped (infer/canary.c, its own steps and weights), in simulated traffic.
+ * canary_sim: canaries as they are shipped (judge/canary.c, its own steps and weights), in simulated traffic.
  * rollout_sim judges the judges one by one, after every request; here the state machine drives, a block at a
  * time.
  *
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "infer/canary.h"
+#include "judge/canary.h"
 
 #define ALPHA     0.05
 #define PER_BLOCK 100

@@ -56,7 +56,7 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* --- one call ------------------------------------------------------------------------------------------- */
+/* --- one call --- */
 
 static void call_start(struct client *client, struct call *call)
 {
@@ -106,8 +106,7 @@ static void call_release(struct call *call)
     *call = (struct call){0};
 }
 
-/* --- the run
- * ------------------------------------------------------------------------------------------------ */
+/* --- the run --- */
 
 static grpc_byte_buffer *make_request(const struct options *options)
 {
@@ -220,8 +219,7 @@ static void report(struct client *client, double seconds)
            client->n_latencies, client->options->rows, client->options->floats, client->options->in_flight);
 }
 
-/* --- options
- * --------------------------------------------------------------------------------------------------- */
+/* --- options --- */
 
 static const char HELP[] =
     "usage: direct_call ADDRESS [--rows 1] [--floats 4] [--seconds 5] [--inflight 1] [--input x]\n"

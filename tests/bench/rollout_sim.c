@@ -16,13 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "infer/evidence_draws.h"
-#include "infer/evidence_quantiles.h"
-#include "infer/evidence_rates.h"
-#include "infer/evidence_shares.h"
+#include "judge/evidence_draws.h"
+#include "judge/evidence_quantiles.h"
+#include "judge/evidence_rates.h"
+#include "judge/evidence_shares.h"
 
-/* --- random numbers: xoshiro256++, seeded by splitmix64 (Blackman and Vigna)
- * -------------------------------- */
+/* --- random numbers: xoshiro256++, seeded by splitmix64 (Blackman and Vigna) --- */
 
 struct random {
     uint64_t s[4];
@@ -56,8 +55,7 @@ static inline bool random_event(struct random *random, double chance)
     return (double)(random_bits(random) >> 11) * 0x1p-53 < chance;
 }
 
-/* --- the world ---------------------------------------------------------------------------------------------
- */
+/* --- the world --- */
 
 #define STEPS_MAX    4
 #define SHADOWED     0.1  /* of the requests are also answered by a shadow */
@@ -117,8 +115,7 @@ static struct request draw_request(const struct world *world, double weight, boo
     return request;
 }
 
-/* --- the gates ---------------------------------------------------------------------------------------------
- */
+/* --- the gates --- */
 
 #define FLOOR                                                                                                \
     2.9957 /* log(1 / 0.05): the least that any table asks about; below it a largest log e is not kept */
@@ -245,8 +242,7 @@ static void gates_see(struct gates *gates, const struct request *request)
              requests);
 }
 
-/* --- fixed thresholds, polled
- * ------------------------------------------------------------------------------- */
+/* --- fixed thresholds, polled --- */
 
 /* Once a minute, over that minute's requests of the canary: success < 99 %, or p99 > 1.25 times the
  * baseline's true one. */
@@ -280,8 +276,7 @@ static void thresholds_see(struct thresholds *rule, const struct request *reques
     rule->n = rule->bad = rule->slow = 0;
 }
 
-/* --- runs
- * --------------------------------------------------------------------------------------------------- */
+/* --- runs --- */
 
 #define SPEEDS 2
 static const uint64_t speeds[SPEEDS] = {100, 1000}; /* requests a second */
@@ -369,8 +364,7 @@ static void run_all(struct job job, int threads)
         pthread_join(thread[i], NULL);
 }
 
-/* --- tables
- * ------------------------------------------------------------------------------------------------- */
+/* --- tables --- */
 
 struct options {
     int runs, threads;

@@ -6,7 +6,7 @@
 #
 # Needs a Docker engine and Compose (docker-compose 1.29, or COMPOSE="docker compose"), root, and what tests/run.sh needs.
 # Leaves nothing behind but images, named xebec-test/..., and the engine's build cache.
-set -euo pipefail
+set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
 export XEBEC_IMAGES=xebec-test DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0 COMPOSE_PROJECT_NAME=xebec-test
@@ -14,38 +14,8 @@ export CA_CERTIFICATES=${CA_CERTIFICATES-$(deploy/extra-cas.sh)}
 readonly BASE=debian:bookworm-slim MIB_OVER_BASE=150 PROMETHEUS=prom/prometheus:v2.42.0
 read -ra COMPOSE <<<"${COMPOSE:-$(command -v docker-compose >/dev/null && echo docker-compose || echo docker compose)}"
 LOGS=$PWD/build/test-logs/compose
-passed=0 failed=0 summary=()
-
-# step NAME COMMAND...: with its output in a log, whose end is shown if it fails; a line every ten seconds.
-step() {
-    local name=$1 log=$LOGS/${1//[ \/:]/-}.log started=$SECONDS shown=$SECONDS pid status=0
-    shift
-    printf '%-34s ...\n' "$name"
-    "$@" >"$log" 2>&1 </dev/null &
-    pid=$!
-    while kill -0 "$pid" 2>/dev/null; do
-        sleep 0.2
-        if ((SECONDS - shown >= 10)); then
-            shown=$SECONDS
-            printf '%-34s %d s: %.80s\n' "$name" $((SECONDS - started)) "$(tail -n 1 "$log" | tr -d '\r')"
-        fi
-    done
-    wait "$pid" || status=$?
-    report "$name" $((SECONDS - started)) "$status" "$log"
-}
-
-report() { # NAME SECONDS STATUS LOG
-    if (($3 == 0)); then
-        passed=$((passed + 1))
-        summary+=("$(printf 'ok      %5d s  %s' "$2" "$1")")
-        printf '%-34s ok, %d s: %.80s\n' "$1" "$2" "$(tail -n 1 "$4" | tr -d '\r')"
-        return
-    fi
-    failed=$((failed + 1))
-    summary+=("$(printf 'FAILED  %5d s  %s (all of it: %s)' "$2" "$1" "$4")")
-    printf '%-34s FAILED with status %d; the end of %s:\n' "$1" "$3" "$4"
-    tail -n 60 "$4"
-}
+# shellcheck source=tests/support/steps.sh
+source tests/support/steps.sh
 
 build() { "${COMPOSE[@]}" build; }
 
@@ -83,7 +53,7 @@ rules_are_right() {
 scenarios() { # SCENARIO ...: on the screen as they go
     local log=$LOGS/scenarios.log started=$SECONDS status=0
     /usr/bin/python3 -u tests/compose/drive.py "$@" | tee "$log" || status=$?
-    report "scenarios" $((SECONDS - started)) "$status" "$log" >/dev/null
+    report "scenarios" $((SECONDS - started)) "$status" "$log"
 }
 
 # What the engine still has of ours, whatever ended this script.
@@ -111,10 +81,7 @@ main() {
         if [[ -x tests/compose/images.sh ]]; then step "images" tests/compose/images.sh; fi
     fi
     if ((failed == 0)); then scenarios "$@"; fi
-    printf '\n%s\n' "what was run, $((SECONDS - started)) s in all"
-    printf '  %s\n' "${summary[@]}"
-    echo "$passed passed, $failed failed"
-    ((failed == 0))
+    conclude $((SECONDS - started))
 }
 
 main "$@"

@@ -20,7 +20,7 @@
 #include "infer/codec.h"
 #include "served.h"
 
-/* --- who is refused ------------------------------------------------------------------------------ */
+/* --- who is refused --- */
 
 static atomic_long failing_from = 0;  /* the first allocation that fails; 0: none does */
 static atomic_long failing_every = 0; /* and then each so manyeth; 0: that one alone */
@@ -92,7 +92,7 @@ void *__wrap__ZnamRKSt9nothrow_t(size_t bytes, const void *nothrow)
     return refuse() ? NULL : __real__ZnamRKSt9nothrow_t(bytes, nothrow);
 }
 
-/* --- what may come back -------------------------------------------------------------------------- */
+/* --- what may come back --- */
 
 static struct json_reader *json;
 static unsigned long tally[3]; /* answers: right, without memory, none */
@@ -153,7 +153,7 @@ static bool ask_failing(const struct served *served, unsigned kind, unsigned ser
     return any;
 }
 
-/* --- the runs ------------------------------------------------------------------------------------ */
+/* --- the runs --- */
 
 enum { BURST_CLIENTS = 8, BURST_ROUNDS = 25, FEWEST_ALLOCATIONS = 3 };
 

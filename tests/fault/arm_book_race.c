@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "infer/arm_book.h"
+#include "judge/arm_book.h"
 
 enum { SHARDS = 4, REQUESTS = 20000, KEYS = 1000 };
 

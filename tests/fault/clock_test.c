@@ -19,7 +19,7 @@
 #include "asks.h"
 #include "served.h"
 
-/* --- the clock ----------------------------------------------------------------------------------- */
+/* --- the clock --- */
 
 static atomic_llong leapt_s;
 static pthread_mutex_t timer_lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows: the only loop's timer */
@@ -70,7 +70,7 @@ static void leap(int seconds)
     pthread_mutex_unlock(&timer_lock);
 }
 
-/* --- what happens meanwhile ---------------------------------------------------------------------- */
+/* --- what happens meanwhile --- */
 
 enum {
     LEAP_S = 30,  /* the SLO is 10 s, that of picky-long 60 s */

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "rollout_file.h"
+#include "rollouts/rollout_file.h"
 
 int __real_fsync(int fd);
 int __real_rename(const char *from, const char *to);

@@ -39,7 +39,7 @@ static bool all_ended(void *owner)
     return tally->started == tally->ended;
 }
 
-/* --- rpc ----------------------------------------------------------------------------------------- */
+/* --- rpc --- */
 
 static void on_reply(void *owner, const struct rpc_reply *reply)
 {
@@ -94,7 +94,7 @@ static void race_rpc(struct puppet *puppet, struct tally *tally)
     check(all_ended(tally), "a call was not answered exactly once");
 }
 
-/* --- pool ---------------------------------------------------------------------------------------- */
+/* --- pool --- */
 
 struct ask {
     struct pool_call call;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "infer/worst.h"
+#include "judge/worst.h"
 
 static long failing_in = -1; /* allocations until one fails; -1: none does */
 

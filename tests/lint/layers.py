@@ -3,15 +3,17 @@
 
     layers.py [ROOT]
 
-    shard, admin, main -> edge -> infer -> replica -> support        config.h: from all but support
+    top (shard, admin, rollouts/, commands/, ...) -> edge -> infer -> judge -> replica -> support
+    config/config.h, config/document.h: from all but support
 """
 import pathlib
 import re
 import sys
 
-LAYERS = ["support", "replica", "infer", "edge", "top"]  # a layer includes itself and what stands before it
-CONFIG_MAY = re.compile(r"config\w*\.h|support/.*|replica/tensor\.h")
-TREE_READERS = {"document.h", "document.c"}  # what is not the configuration, read by the same parser
+LAYERS = ["support", "replica", "judge", "infer", "edge", "top"]  # a layer includes itself and what stands before it
+TOP_FOLDERS = {"rollouts", "commands"}
+CONFIG_MAY = re.compile(r"config/.*|support/.*|replica/tensor\.h")
+CONFIG_IS = {"config/config.h", "config/document.h"}  # what config is to others
 LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"event2/.*", {"support/loop.c", "support/redis.c", "edge/listener.c", "edge/conn.c", "replica/rpc_dial.h",
                     "replica/rpc_dial.c", "replica/rpc_h2_link.c"}),
@@ -21,19 +23,19 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
     (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"hiredis/.*", {"support/redis.c"}),
-    (r"yaml\.h", {"config_yaml.c"}),
+    (r"yaml\.h", {"config/yaml.c"}),
     (r"sodium\.h|sodium/.*", {
-        "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/request.c", "infer/shadow.c", "infer/split.c",
-        "infer/worst.c", "replica/replica.c", "main.c", "admin.c", "rollout_file.c", "rollouts.c"}),
+        "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/shadow.c", "infer/split.c",
+        "judge/worst.c", "replica/replica.c", "main.c", "admin.c",
+        "rollouts/rollout_file.c", "rollouts/rollouts.c"}),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 
 
 def layer_of(path):
-    """The layer of a file below gateway/: a folder's name, "config", or "top"."""
-    if "/" in path:
-        return path.split("/")[0]
-    return "config" if path.startswith("config") else "top"
+    """The layer of a file below gateway/: a folder's name, or "top"."""
+    folder, _, file = path.rpartition("/")
+    return folder if file and folder and folder not in TOP_FOLDERS else "top"
 
 
 def judge_own(path, include):
@@ -42,8 +44,8 @@ def judge_own(path, include):
     if source == "config":
         return None if CONFIG_MAY.fullmatch(include) else "config may include support/ and replica/tensor.h alone"
     if target == "config":
-        if include != "config.h" and not (path in TREE_READERS and include in ("config_yaml.h", "config_json.h")):
-            return "config.h is the one header of config"
+        if include not in CONFIG_IS:
+            return "config.h and document.h are the headers of config"
         return "support knows nothing of configuration" if source == "support" else None
     if source not in LAYERS or target not in LAYERS:
         return "no such layer"

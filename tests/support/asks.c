@@ -36,7 +36,7 @@ static void post(struct ask *ask, const char *endpoint, const char *format, ...)
                endpoint, length, body);
 }
 
-/* --- predictions --------------------------------------------------------------------------------- */
+/* --- predictions --- */
 
 static void ask_single(struct ask *ask, unsigned serial)
 {
@@ -137,7 +137,7 @@ static void ask_many_rows(struct ask *ask, unsigned serial)
     expect(ask, 200, "\"output\":{\"y\":%u,\"words\":\"row ", (MANY_ROWS - 1) * (MANY_ROWS - 1));
 }
 
-/* --- failures ------------------------------------------------------------------------------------ */
+/* --- failures --- */
 
 static void ask_not_json_output(struct ask *ask, unsigned serial)
 {
@@ -232,7 +232,7 @@ void ask_clear(struct ask *ask)
     buf_clear(&ask->bytes);
 }
 
-/* --- what comes back ----------------------------------------------------------------------------- */
+/* --- what comes back --- */
 
 const char *ask_judge(const struct ask *ask, unsigned i, const struct reply *reply)
 {

@@ -22,8 +22,7 @@ static void must(bool truth, const char *what)
     abort();
 }
 
-/* --- sockets ---------------------------------------------------------------------------------------------
- */
+/* --- sockets --- */
 
 void h2_peer_open(struct h2_peer *peer)
 {
@@ -96,8 +95,7 @@ static void take_connection(struct h2_peer *peer)
     begin(peer, fd);
 }
 
-/* --- hearing ---------------------------------------------------------------------------------------------
- */
+/* --- hearing --- */
 
 static struct h2_heard *heard(struct h2_peer *peer, int32_t id)
 {
@@ -208,8 +206,7 @@ bool h2_peer_hear(struct h2_peer *peer)
     return peer->fd >= 0;
 }
 
-/* --- saying ----------------------------------------------------------------------------------------------
- */
+/* --- saying --- */
 
 void h2_peer_say(struct h2_peer *peer, const void *bytes, size_t length)
 {

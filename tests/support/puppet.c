@@ -71,7 +71,7 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* --- what it says -------------------------------------------------------------------------------- */
+/* --- what it says --- */
 
 static struct answer pack(const ProtobufCMessage *message)
 {
@@ -202,7 +202,7 @@ static struct answer answer_to(const struct visit *visit)
     return answer;
 }
 
-/* --- calls --------------------------------------------------------------------------------------- */
+/* --- calls --- */
 
 static void must(grpc_call_error error)
 {
@@ -351,7 +351,7 @@ static void *puppet_run(void *arg)
     }
 }
 
-/* --- outside ------------------------------------------------------------------------------------- */
+/* --- outside --- */
 
 struct puppet *puppet_start(const char *address, const struct puppet_script *script)
 {

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "config.h"
+#include "config/config.h"
 #include "shard.h"
 #include "transport.h"
 
@@ -64,7 +64,7 @@ static void wait_a_little(void)
     nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
 }
 
-/* --- replicas ------------------------------------------------------------------------------------ */
+/* --- replicas --- */
 
 static pid_t start_process(char *const argv[])
 {
@@ -138,7 +138,7 @@ void served_redis_stop(struct served_replicas *replicas)
     replicas->redis = 0;
 }
 
-/* --- the gateway --------------------------------------------------------------------------------- */
+/* --- the gateway --- */
 
 static const char configuration[] =
     "listen: 127.0.0.1:0\n"
@@ -287,7 +287,7 @@ void served_stop(struct served *served)
     free(served);
 }
 
-/* --- a client ------------------------------------------------------------------------------------ */
+/* --- a client --- */
 
 void client_open(struct client *client, const struct served *served)
 {

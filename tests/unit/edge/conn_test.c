@@ -36,7 +36,7 @@ struct rig {
     unsigned n_held, n_handled, n_gone, depth, deepest;
 };
 
-/* --- the handler's side ------------------------------------------------------------------------------ */
+/* --- the handler's side --- */
 
 static void answer(struct exchange *exchange, const char *text)
 {
@@ -90,7 +90,7 @@ static void refuse(void *owner, const char *path, const struct gw_err *err, stru
     buf_printf(&reply->body, "%s: %s", path ? path : "-", err->what);
 }
 
-/* --- the rig ---------------------------------------------------------------------------------------- */
+/* --- the rig --- */
 
 static struct rig *rig_new(void)
 {
@@ -162,7 +162,7 @@ static void answer_held(struct rig *rig, const char *text)
     answer(exchange, text);
 }
 
-/* --- the client's side ------------------------------------------------------------------------------- */
+/* --- the client's side --- */
 
 static int dial_small(struct rig *rig, int receive_bytes)
 {
@@ -257,7 +257,7 @@ static void expect_metric(struct rig *rig, const char *line)
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 
-/* --- requests and replies ---------------------------------------------------------------------------- */
+/* --- requests and replies --- */
 
 Test(conn, keeps_alive)
 {
@@ -481,7 +481,7 @@ Test(conn, held_bytes_are_bounded)
     rig_free(rig);
 }
 
-/* --- time -------------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 Test(conn, slow_loris_gets_408)
 {
@@ -541,7 +541,7 @@ Test(conn, idle_connections_end_silently)
     rig_free(rig);
 }
 
-/* --- large and slow replies -------------------------------------------------------------------------- */
+/* --- large and slow replies --- */
 
 Test(conn, a_slow_reader_gets_all_of_a_big_reply)
 {
@@ -594,7 +594,7 @@ Test(conn, a_reader_that_is_slow_is_not)
     rig_free(rig);
 }
 
-/* --- hanging up -------------------------------------------------------------------------------------- */
+/* --- hanging up --- */
 
 static void expect_gone(struct rig *rig)
 {
@@ -705,7 +705,7 @@ Test(conn, a_client_that_goes_in_mid_request)
     rig_free(rig);
 }
 
-/* --- the listener ------------------------------------------------------------------------------------ */
+/* --- the listener --- */
 
 Test(listener, drains)
 {

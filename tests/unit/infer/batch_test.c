@@ -301,7 +301,7 @@ Test(batch, copes_with_a_hundred_thousand_kinds)
     free(jobs);
 }
 
-/* --- a random driver against a list ----------------------------------------------------------------- */
+/* --- a random driver against a list --- */
 
 enum { MODEL_JOBS = 64, MODEL_STEPS = 200000, MODEL_BOUND = 120 };
 

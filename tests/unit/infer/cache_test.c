@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- malloc, counted: all that the program holds, as the cache should see it -------------------------- */
+/* --- malloc, counted: all that the program holds, as the cache should see it --- */
 
 #ifdef __has_feature /* clang's way to say it */
 #if __has_feature(address_sanitizer)
@@ -175,7 +175,7 @@ static bool ask(uint64_t n, uint64_t now_us)
     return outcome == CACHE_HIT;
 }
 
-/* --- hits, time ------------------------------------------------------------------------------------- */
+/* --- hits, time --- */
 
 Test(cache, answers_what_was_filled_until_its_time_is_over)
 {
@@ -247,7 +247,7 @@ Test(cache, forgives_a_leader_that_nobody_knows)
     close_cache();
 }
 
-/* --- single-flight ---------------------------------------------------------------------------------- */
+/* --- single-flight --- */
 
 enum { WAITERS = 20 };
 
@@ -402,7 +402,7 @@ Test(cache, lets_waiters_leave_in_any_order_and_never_wakes_them)
     close_cache();
 }
 
-/* --- the bound -------------------------------------------------------------------------------------- */
+/* --- the bound --- */
 
 static uint64_t next_random(uint64_t *state)
 {
@@ -492,7 +492,7 @@ Test(cache, of_no_bytes_passes_everything_and_still_makes_keys)
     close_cache();
 }
 
-/* --- what survives ---------------------------------------------------------------------------------- */
+/* --- what survives --- */
 
 enum { HOT = 100, SCAN = 100000 };
 
@@ -533,7 +533,7 @@ Test(cache, welcomes_back_whom_it_evicted_too_early)
     close_cache();
 }
 
-/* --- keys ------------------------------------------------------------------------------------------- */
+/* --- keys --- */
 
 struct question {
     const char *version;

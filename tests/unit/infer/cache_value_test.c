@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- keys ---------------------------------------------------------------------------------------- */
+/* --- keys --- */
 
 struct parts {
     const char *version;
@@ -100,7 +100,7 @@ Test(cache_value_key, is_what_it_always_was)
                  key.hash[2], key.hash[3]);
 }
 
-/* --- values --------------------------------------------------------------------------------------- */
+/* --- values --- */
 
 static const struct cache_value_key key = {{1, 2, 3}};
 static const uint8_t words[] = "\3\0\0\0abc\1\0\0\0d";

@@ -10,7 +10,7 @@
 
 #include "infer/request.h"
 
-/* --- the fake version ----------------------------------------------------------------------------------- */
+/* --- the fake version --- */
 
 enum { JOBS_MAX = 16 };
 
@@ -76,8 +76,7 @@ static void send_home(uint32_t i, enum gw_status status)
     job->home(job);
 }
 
-/* --- the fake Redis --------------------------------------------------------------------------------------
- */
+/* --- the fake Redis --- */
 
 static struct {
     enum cache_redis_mode mode;
@@ -161,8 +160,7 @@ static void tell(const char *found)
         cr_assert_null(rows[i].answer, "what was found is the rows' now");
 }
 
-/* --- a shard's infer, and clients ------------------------------------------------------------------------
- */
+/* --- a shard's infer, and clients --- */
 
 static enum gw_status decode(struct request *request, const char *body, size_t length)
 {
@@ -522,8 +520,7 @@ Test(request, without_a_digest_nothing_is_cached)
     close_infer();
 }
 
-/* --- no replica is ready ----------------------------------------------------------------------------------
- */
+/* --- no replica is ready --- */
 
 /* w takes over from v. */
 static void open_split(bool cached, enum when_unready when_unready)
@@ -549,8 +546,7 @@ static void expect_answer(struct client *client, enum gw_status status, const ch
     leave(client);
 }
 
-/* --- what a canary's books say of it ----------------------------------------------------------------------
- */
+/* --- what a canary's books say of it --- */
 
 static const struct config_canary canary = {.baseline = &version_config_, .candidate = &other_config};
 static struct arm_counts counts[BOOK_ARMS];
@@ -744,8 +740,7 @@ Test(request_canary, books_go_on_in_the_next_plan_and_draws_begin_anew)
     close_infer();
 }
 
-/* --- spilling ----------------------------------------------------------------------------------------------
- */
+/* --- spilling --- */
 
 Test(request, spills_to_the_arm_that_is_ready)
 {
@@ -867,7 +862,7 @@ Test(request, goes_round_but_not_for_ever)
     close_infer();
 }
 
-/* --- Redis behind the memory ---------------------------------------------------------------------------- */
+/* --- Redis behind the memory --- */
 
 static void open_redis(enum cache_redis_mode mode)
 {

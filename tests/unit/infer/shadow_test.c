@@ -12,7 +12,7 @@
 
 #include "infer/request.h"
 
-/* --- the fake version -------------------------------------------------------------------------------- */
+/* --- the fake version --- */
 
 enum { JOBS_MAX = 16 };
 
@@ -55,7 +55,7 @@ void version_unref(struct version *version)
     version_refs -= version != NULL;
 }
 
-/* --- answers: one output y, FP32, a number a row ----------------------------------------------------- */
+/* --- answers: one output y, FP32, a number a row --- */
 
 static struct predict_result *make_result(const float *numbers, uint32_t n, uint64_t digest)
 {
@@ -87,7 +87,7 @@ static void send_home(uint32_t i, enum gw_status status, const float *numbers, u
     job->home(job);
 }
 
-/* --- a shard, and requests that have their reply ----------------------------------------------------- */
+/* --- a shard, and requests that have their reply --- */
 
 static struct config_model model;
 static struct config_version primary_config, shadow_config_;
@@ -208,7 +208,7 @@ static struct shadow_report report(void)
     return report;
 }
 
-/* --- drawing ----------------------------------------------------------------------------------------- */
+/* --- drawing --- */
 
 Test(shadow, a_share_is_what_it_says_nests_and_is_independent_of_other_shadows)
 {
@@ -231,7 +231,7 @@ Test(shadow, names_that_run_into_each_other_draw_differently)
     cr_assert_neq(shadow_salt("ab", "c"), shadow_salt("a", "bc"));
 }
 
-/* --- what goes, and what comes of it ----------------------------------------------------------------- */
+/* --- what goes, and what comes of it --- */
 
 Test(shadow, a_run_owns_all_it_needs_and_outlives_its_request)
 {
@@ -337,7 +337,7 @@ Test(shadow, a_request_that_the_shadow_itself_answered_or_that_was_cancelled_has
     close_shadow();
 }
 
-/* --- bounds ------------------------------------------------------------------------------------------ */
+/* --- bounds --- */
 
 Test(shadow, rows_and_bytes_under_way_are_bounded_and_given_back)
 {
@@ -396,7 +396,7 @@ Test(shadow, all_are_called_back_at_the_end)
     close_shadow();
 }
 
-/* --- the noise floor --------------------------------------------------------------------------------- */
+/* --- the noise floor --- */
 
 Test(shadow, the_primary_is_asked_once_more_and_compared_with_itself)
 {
@@ -423,7 +423,7 @@ Test(shadow, the_primary_is_asked_once_more_and_compared_with_itself)
     close_shadow();
 }
 
-/* --- reloads ----------------------------------------------------------------------------------------- */
+/* --- reloads --- */
 
 /* A plan for endpoint e with m@v, m@w behind it in the shadow, whose versions are these. */
 static struct plan *make_plan(const char *keys, char *primary, char *other, const struct plan *former)

@@ -9,7 +9,7 @@
 
 #include "infer/version.h"
 
-/* --- the fake pool ---------------------------------------------------------------------------------- */
+/* --- the fake pool --- */
 
 enum { CALLS_MAX = 16 };
 
@@ -107,7 +107,7 @@ static void fail(uint32_t i, enum gw_status status, const char *what)
     fake.calls[i]->done(fake.calls[i], NULL, &err, 100);
 }
 
-/* --- a version on a loop that only this test turns ------------------------------------------------------ */
+/* --- a version on a loop that only this test turns --- */
 
 static struct loop *loop;
 static struct metrics *metrics;
@@ -461,8 +461,7 @@ Test(version, what_is_queued_at_the_end_comes_home)
     metrics_free(metrics);
 }
 
-/* --- rows that nobody waits for ---------------------------------------------------------------------------
- */
+/* --- rows that nobody waits for --- */
 
 Test(version, background_rows_go_when_no_client_waits_and_never_in_a_clients_batch)
 {

@@ -94,8 +94,7 @@ static void name_has(const char *name, const char *a, const char *b)
     names_say(name, text);
 }
 
-/* --- what is waited for ------------------------------------------------------------------------------------
- */
+/* --- what is waited for --- */
 
 struct expected {
     uint32_t n, n_ready, n_draining;
@@ -154,8 +153,7 @@ static void expect_metric(const char *line)
     buf_clear(&text);
 }
 
-/* --- a call
- * ------------------------------------------------------------------------------------------------- */
+/* --- a call --- */
 
 struct ask {
     struct pool_call call;
@@ -203,8 +201,7 @@ static bool has_predict(void *puppet)
     return puppet_predicts(puppet) > 0;
 }
 
-/* --- names have addresses
- * ----------------------------------------------------------------------------------- */
+/* --- names have addresses --- */
 
 Test(members, come_and_go_as_the_name_says)
 {
@@ -293,8 +290,7 @@ Test(members, are_256_at_most)
     close_scene();
 }
 
-/* --- names that fail
- * ----------------------------------------------------------------------------------------- */
+/* --- names that fail --- */
 
 Test(members, no_such_name_spares_who_is_ready)
 {
@@ -351,8 +347,7 @@ Test(members, a_name_is_asked_for_at_once_when_its_replica_goes_down)
     close_scene();
 }
 
-/* --- draining
- * -------------------------------------------------------------------------------------------------- */
+/* --- draining --- */
 
 Test(members, who_leaves_finishes_its_calls_and_gets_no_more)
 {
@@ -435,8 +430,7 @@ Test(members, the_pool_may_be_freed_while_some_drain_and_a_question_is_open)
     close_scene();
 }
 
-/* --- calls whose replica is lost
- * -------------------------------------------------------------------------------- */
+/* --- calls whose replica is lost --- */
 
 Test(members, a_call_that_waits_survives_the_last_replica)
 {

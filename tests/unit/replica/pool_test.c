@@ -216,7 +216,7 @@ static void expect_metric(struct scene *scene, const char *line)
     buf_clear(&text);
 }
 
-/* --- coming and going ---------------------------------------------------------------------------- */
+/* --- coming and going --- */
 
 Test(pool, a_replica_is_described_and_answers)
 {
@@ -338,7 +338,7 @@ Test(pool, a_replica_that_is_slow_to_describe_itself_is_asked_again)
     scene_close(&scene);
 }
 
-/* --- the choice ---------------------------------------------------------------------------------- */
+/* --- the choice --- */
 
 Test(pool, calls_go_where_the_fewest_rows_are)
 {
@@ -392,7 +392,7 @@ Test(pool, a_replica_gets_no_more_rows_than_it_takes)
     scene_close(&scene);
 }
 
-/* --- failing over -------------------------------------------------------------------------------- */
+/* --- failing over --- */
 
 Test(pool, calls_of_a_replica_that_dies_are_answered_by_another)
 {
@@ -527,7 +527,7 @@ Test(pool, no_budget_no_retry)
     scene_close(&scene);
 }
 
-/* --- replies that are no answers ----------------------------------------------------------------- */
+/* --- replies that are no answers --- */
 
 Test(pool, what_the_replica_says_is_what_the_caller_hears)
 {
@@ -576,7 +576,7 @@ Test(pool, three_lies_in_a_row_and_it_is_left_alone)
     scene_close(&scene);
 }
 
-/* --- time ---------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 Test(pool, a_deadline_is_kept_while_the_replica_stalls)
 {
@@ -610,7 +610,7 @@ Test(pool, a_cancelled_call_frees_its_slot)
     scene_close(&scene);
 }
 
-/* --- health -------------------------------------------------------------------------------------- */
+/* --- health --- */
 
 static void expect_illness(enum puppet_health health, const char *why)
 {
@@ -660,7 +660,7 @@ Test(pool, a_replica_that_calls_itself_unavailable_is_checked_at_once)
     scene_close(&scene);
 }
 
-/* --- the end ------------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 Test(pool, freeing_the_pool_ends_its_calls_at_once)
 {

@@ -196,8 +196,7 @@ static void expect_well(struct scene *scene, int i, int32_t id)
     cr_expect_eq(scene->readies, 1);
 }
 
-/* --- what goes out ---------------------------------------------------------------------------------------
- */
+/* --- what goes out --- */
 
 static bool has_line(const struct h2_heard *heard, const char *line)
 {
@@ -284,8 +283,7 @@ Test(rpc_h2, calls_beyond_the_peers_limit_wait_for_their_turn)
     scene_close(&scene);
 }
 
-/* --- what comes back: one stream -------------------------------------------------------------------------
- */
+/* --- what comes back: one stream --- */
 
 struct told {
     const char *headers; /* NULL: none */
@@ -484,8 +482,7 @@ Test(rpc_h2, the_replica_hears_that_a_call_was_cancelled)
     scene_close(&scene);
 }
 
-/* --- what comes back: the connection ---------------------------------------------------------------------
- */
+/* --- what comes back: the connection --- */
 
 Test(rpc_h2, a_peer_that_does_not_greet_is_down)
 {
@@ -629,8 +626,7 @@ Test(rpc_h2, a_peer_that_stops_listening_delays_nobody_beyond_the_deadline)
     scene_close(&scene);
 }
 
-/* --- a peer that leaves ----------------------------------------------------------------------------------
- */
+/* --- a peer that leaves --- */
 
 Test(rpc_h2, a_leaving_peer_finishes_what_it_took_and_the_rest_goes_elsewhere)
 {

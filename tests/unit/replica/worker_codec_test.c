@@ -17,7 +17,7 @@ typedef Xebec__Worker__V1__DescribeResponse__MetadataEntry Metadata;
 typedef Xebec__Worker__V1__TensorSpec Spec;
 typedef Xebec__Worker__V1__RowError RowError;
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing --- */
 
 static const uint32_t COUNTING[] = {0, 1, 2, 3, 4, 5, 6, 7};
 
@@ -170,7 +170,7 @@ Test(worker_write, more_than_two_gigabytes_have_no_size)
     cr_assert_eq(worker_predict_size(&predict), 0);
 }
 
-/* --- reading a prediction ------------------------------------------------------------------------- */
+/* --- reading a prediction --- */
 
 /* A true reply for 3 rows that each test bends: label INT64[3], words BYTES[3,1]. */
 struct reply {
@@ -591,7 +591,7 @@ Test(worker_predict, every_row_may_fail_at_length)
     predict_result_unref(result);
 }
 
-/* --- reading a description ------------------------------------------------------------------------- */
+/* --- reading a description --- */
 
 struct description {
     Description message;
@@ -761,7 +761,7 @@ Test(worker_describe, an_arena_that_is_full_is_no_lie)
     arena_clear(&arena);
 }
 
-/* --- checking a description ------------------------------------------------------------------------ */
+/* --- checking a description --- */
 
 static struct tensor_spec spec(const char *name, enum datatype datatype, int64_t columns)
 {
@@ -838,7 +838,7 @@ Test(worker_check, another_model_is_refused)
     cr_assert_eq(worker_describe_check(&description, "letters", "forest", &ANYTHING, &err), GW_OK);
 }
 
-/* --- health ------------------------------------------------------------------------------------------ */
+/* --- health --- */
 
 Test(worker_health, only_serving_is_serving)
 {

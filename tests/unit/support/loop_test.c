@@ -55,7 +55,7 @@ static void stop(void)
 static struct named_task a = {{.run = task_tells}, 'a', NULL}, b = {{.run = task_tells}, 'b', NULL},
                          c = {{.run = task_tells}, 'c', NULL}, last = {{.run = task_tells}, '.', stop};
 
-/* --- tasks ---------------------------------------------------------------------------------------------- */
+/* --- tasks --- */
 
 static void post_b_c_and_last(void)
 {
@@ -229,7 +229,7 @@ Test(loop, wakes_another_loop_every_time)
     loop_free(ball.at[1]);
 }
 
-/* --- timers --------------------------------------------------------------------------------------------- */
+/* --- timers --- */
 
 enum { TIMERS = 500 };
 
@@ -353,7 +353,7 @@ Test(loop, sleeps_when_there_is_nothing_to_do)
     cr_assert_lt(cpu_us, 20000, "%ld us of CPU for 200 ms of waiting", cpu_us);
 }
 
-/* --- frees ---------------------------------------------------------------------------------------------- */
+/* --- frees --- */
 
 struct thing {
     struct loop_deferred deferred;

@@ -23,7 +23,7 @@ static void teardown(void)
 
 TestSuite(metrics, .init = setup, .fini = teardown);
 
-/* --- a small reader of the Prometheus text format, 0.0.4 --------------------------------------------- */
+/* --- a small reader of the Prometheus text format, 0.0.4 --- */
 
 struct sample {
     char name[64], labels[256];
@@ -128,7 +128,7 @@ static double value_of(const struct page *page, const char *name, const char *la
     return found->value;
 }
 
-/* --- counters and gauges ------------------------------------------------------------------------------ */
+/* --- counters and gauges --- */
 
 Test(metrics, renders_nothing_of_what_nobody_asked_for)
 {
@@ -219,7 +219,7 @@ Test(metrics, families_stand_in_table_order_with_their_types)
     }
 }
 
-/* --- histograms --------------------------------------------------------------------------------------- */
+/* --- histograms --- */
 
 /* Every bucket counts what is at most its bound; they never fall; +Inf is the count. */
 static void cr_buckets(const struct page *page, const char *name, const uint64_t *values, int n, double unit)

@@ -86,8 +86,7 @@ static const char *why(void)
     return status.why;
 }
 
-/* --- what comes back, kept for the test ------------------------------------------------------------------
- */
+/* --- what comes back, kept for the test --- */
 
 struct heard {
     unsigned times;
@@ -131,7 +130,7 @@ static struct heard ask(const char *command, const char *argument)
     return heard;
 }
 
-/* --- well ---------------------------------------------------------------------------------------------- */
+/* --- well --- */
 
 Test(redis, greets_with_all_that_it_knows)
 {
@@ -223,8 +222,7 @@ Test(redis, a_cancelled_command_is_not_heard_of_and_shifts_nobody)
     cr_assert_eq(first.times, 0);
 }
 
-/* --- not let in ------------------------------------------------------------------------------------------
- */
+/* --- not let in --- */
 
 static void expect_never_up(const char *command, const char *reply, const char *words)
 {
@@ -317,8 +315,7 @@ Test(redis, names_are_resolved)
     resolver_free(resolver);
 }
 
-/* --- faults once it was well
- * -------------------------------------------------------------------------------- */
+/* --- faults once it was well --- */
 
 /* One command is answered so, ends with `kind`, and the connection comes back. */
 static void expect_reconnect(const char *reply, enum redis_kind kind, const char *words)

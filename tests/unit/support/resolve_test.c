@@ -15,8 +15,7 @@
 static struct loop *loop;
 static struct resolver *resolver;
 
-/* --- a lookup that does as it is told: static, for lookups know no owner ---------------------------------
- */
+/* --- a lookup that does as it is told: static, for lookups know no owner --- */
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* locked: lookups of "slow" hang */
 static _Atomic unsigned lookups;
@@ -67,8 +66,7 @@ static int scripted(const char *host, const char *port, const struct addrinfo *h
                            found);
 }
 
-/* --- questions --------------------------------------------------------------------------------------------
- */
+/* --- questions --- */
 
 struct hearing {
     struct resolve_question *question;
@@ -178,8 +176,7 @@ Test(resolve, no_such_name_is_not_the_same_as_no_answer)
     close_all();
 }
 
-/* --- what hangs -------------------------------------------------------------------------------------------
- */
+/* --- what hangs --- */
 
 Test(resolve, a_name_that_hangs_ends_in_time_and_holds_nobody_else)
 {
