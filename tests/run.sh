@@ -8,7 +8,7 @@
 #
 # Environment: FUZZ_SECONDS (60: how long each fuzz target runs), JOBS (the cores).
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 JOBS=${JOBS:-$(nproc)}
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}

@@ -7,7 +7,7 @@
 # Needs a Docker engine and Compose (docker-compose 1.29, or COMPOSE="docker compose"), root, and what tests/run.sh needs.
 # Leaves nothing behind but images, named xebec-test/..., and the engine's build cache.
 set -uo pipefail
-cd "$(dirname "$(readlink -f "$0")")/../.."
+cd "$(dirname "$(readlink -f "$0")")/../.." || exit
 
 export XEBEC_IMAGES=xebec-test DOCKER_BUILDKIT=0 COMPOSE_DOCKER_CLI_BUILD=0 COMPOSE_PROJECT_NAME=xebec-test
 export CA_CERTIFICATES=${CA_CERTIFICATES-$(deploy/extra-cas.sh)}
