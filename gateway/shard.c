@@ -337,29 +337,10 @@ struct changeover {
     struct period *periods[]; /* by shard */
 };
 
-static bool addresses_same(const struct config_address *a, const struct config_address *b)
-{
-    return strcmp(a->text, b->text) == 0;
-}
-
-/* NULL: none. */
-static bool texts_same(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 /* What the process was built around. */
 static enum gw_status refuse_change(const struct config *now, const struct config *next, struct gw_err *err)
 {
-    const char *key = !addresses_same(&now->listen, &next->listen)     ? "listen"
-                      : !addresses_same(&now->admin, &next->admin)     ? "admin"
-                      : now->shards != next->shards                    ? "shards"
-                      : now->transport != next->transport              ? "transport"
-                      : now->cache_bytes != next->cache_bytes          ? "cache.memory"
-                      : !config_redis_same(&now->redis, &next->redis)  ? "cache.redis"
-                      : !texts_same(now->access_log, next->access_log) ? "log.access"
-                      : !texts_same(now->state_dir, next->state_dir)   ? "state_dir"
-                                                                       : NULL;
+    const char *key = config_fixed_difference(now, next);
     return key ? gw_err_set(err, GW_E_INVALID,
                             "%s cannot change while the gateway runs; restart it, or leave %s as it is", key,
                             key)

@@ -120,14 +120,30 @@ const struct config_endpoint *config_endpoint(const struct config *config, const
     return NULL;
 }
 
+bool texts_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+const char *config_fixed_difference(const struct config *now, const struct config *next)
+{
+    return strcmp(now->listen.text, next->listen.text) != 0 ? "listen"
+           : strcmp(now->admin.text, next->admin.text) != 0 ? "admin"
+           : now->shards != next->shards                    ? "shards"
+           : now->transport != next->transport              ? "transport"
+           : now->cache_bytes != next->cache_bytes          ? "cache.memory"
+           : !config_redis_same(&now->redis, &next->redis)  ? "cache.redis"
+           : !texts_same(now->access_log, next->access_log) ? "log.access"
+           : !texts_same(now->state_dir, next->state_dir)   ? "state_dir"
+                                                            : NULL;
+}
+
 static bool specs_same(const struct tensor_spec *a, uint32_t n_a, const struct tensor_spec *b, uint32_t n_b)
 {
     if (n_a != n_b)
         return false;
     for (uint32_t i = 0; i < n_a; i++)
-        if (strcmp(a[i].name, b[i].name) != 0 || a[i].datatype != b[i].datatype ||
-            a[i].encoding != b[i].encoding || a[i].dims != b[i].dims ||
-            memcmp(a[i].shape, b[i].shape, a[i].dims * sizeof a[i].shape[0]) != 0)
+        if (strcmp(a[i].name, b[i].name) != 0 || !tensor_spec_same(&a[i], &b[i]))
             return false;
     return true;
 }

@@ -52,8 +52,6 @@ struct config_redis {        /* cache.redis.* */
     uint64_t connect_timeout_us, command_timeout_us; /* timeout.connect 1s, timeout.command 10ms */
 };
 
-bool config_redis_same(const struct config_redis *a, const struct config_redis *b);
-
 enum batching_policy { BATCHING_NONE, BATCHING_FIXED, BATCHING_AIMD };
 struct config_batching {     /* models.NAME.batching.* */
     enum batching_policy policy; /* aimd */
@@ -220,6 +218,8 @@ struct config *config_load(const char *path, struct config_problems *problems) G
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is harmless */
 
+/* The first key that differs of those that the process was built around, and that no reload changes; NULL: none. */
+const char *config_fixed_difference(const struct config *now, const struct config *next);
 /* Whether a version works by the same in both configurations: signature, replicas, batching, objective, health, retries. */
 bool config_version_same(const struct config_version *a, const struct config_version *b);
 

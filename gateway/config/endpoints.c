@@ -225,19 +225,13 @@ static const struct tensor_spec *find_tensor(const struct tensor_spec *specs, ui
     return NULL;
 }
 
-static bool same_tensor(const struct tensor_spec *a, const struct tensor_spec *b)
-{
-    return a->datatype == b->datatype && a->encoding == b->encoding && a->dims == b->dims &&
-           memcmp(a->shape, b->shape, a->dims * sizeof a->shape[0]) == 0;
-}
-
 /* The first tensor of `a` that `b` has not, or has differently. */
 static const struct tensor_spec *first_difference(const struct tensor_spec *a, uint32_t n_a,
                                                   const struct tensor_spec *b, uint32_t n_b)
 {
     for (uint32_t i = 0; i < n_a; i++) {
         const struct tensor_spec *other = find_tensor(b, n_b, a[i].name);
-        if (!other || !same_tensor(&a[i], other))
+        if (!other || !tensor_spec_same(&a[i], other))
             return &a[i];
     }
     return NULL;

@@ -86,6 +86,8 @@ const char *reader_text(struct config_reader *reader, const char *text, size_t l
 bool reader_expects(struct config_reader *reader, const struct node *node, enum node_kind kind,
                     const char *expected);
 
+/* config.c: NULL is like nothing but NULL. */
+bool texts_same(const char *a, const char *b);
 /* scalars.c */
 key_reader read_number, read_boolean, read_choice, read_shards, read_access_log, read_file_path, read_listen, read_datatype,
     read_shape;
@@ -93,6 +95,7 @@ key_reader read_number, read_boolean, read_choice, read_shards, read_access_log,
 const char *read_target(struct config_reader *reader, const struct node *node);
 /* redis.c */
 key_reader read_redis, read_redis_url, read_redis_prefix, read_password_file;
+bool config_redis_same(const struct config_redis *a, const struct config_redis *b);
 /* models.c */
 key_reader read_models, read_tensors, read_versions, read_replicas;
 /* endpoints.c */

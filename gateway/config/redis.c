@@ -233,11 +233,6 @@ void read_redis(struct config_reader *reader, const struct key *key, const struc
                      "a user needs a password: user:password@ in the URL, or password_file");
 }
 
-static bool texts_same(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
 bool config_redis_same(const struct config_redis *a, const struct config_redis *b)
 {
     return texts_same(a->shown, b->shown) && texts_same(a->user, b->user) &&

@@ -106,6 +106,12 @@ bool tensor_spec_fits(const struct tensor_spec *declared, const struct tensor_sp
     return true;
 }
 
+bool tensor_spec_same(const struct tensor_spec *a, const struct tensor_spec *b)
+{
+    return a->datatype == b->datatype && a->encoding == b->encoding && a->dims == b->dims &&
+           memcmp(a->shape, b->shape, a->dims * sizeof a->shape[0]) == 0;
+}
+
 /* Steps over `count` length-prefixed elements from *at; false when one of them reaches beyond `bytes`. */
 static bool skip_elements(const uint8_t *data, size_t bytes, size_t count, size_t *at)
 {

@@ -62,6 +62,8 @@ bool tensor_row_has_nan(const struct tensor *tensor, uint32_t row);
 const uint8_t *tensor_row(const struct tensor *tensor, uint32_t row, size_t *bytes);
 /* Whether a concrete or declared spec fits a declared one: datatype, dims, every size equal or TENSOR_ANY. */
 bool tensor_spec_fits(const struct tensor_spec *declared, const struct tensor_spec *other);
+/* The same but perhaps for their names, TENSOR_ANY in the same places. */
+bool tensor_spec_same(const struct tensor_spec *a, const struct tensor_spec *b);
 /*
  * Fills row_end[0..rows) from length-prefixed elements. GW_E_INVALID if the lengths do not exactly fill
  * `bytes`, or there are not rows * elements_a_row elements. `bytes` must be under 4 GiB.
