@@ -307,6 +307,35 @@ def test_sigterm_does_not_wait_for_a_model_that_hangs(tmp_path):
         assert served.events("drain_cut")
 
 
+def test_sigterm_ends_calls_that_grpc_core_keeps(tmp_path):
+    """As it does with one that arrives in the instant of the shutdown; here, with the second."""
+    script = HEAD + """
+import grpc._server as core, xebec_worker.server as sdk
+hand_out, kept = core._handle_call, []
+def hand_out_but_the_second(event, *rest):
+    kept.append(event)
+    return (None, None) if len(kept) == 2 else hand_out(event, *rest)
+core._handle_call = hand_out_but_the_second
+sdk.DRAIN_SECONDS = 60
+
+def model(x):
+    note("started")
+    time.sleep(1)
+    return x[:, 0]
+start(model, X, Y)"""
+    with worker(tmp_path, script) as served:
+        ours = served.predict_later(x=rows(5))
+        wait_until((tmp_path / "calls").exists, "the model to be called")
+        lost = served.predict_later(x=rows(6))
+        with pytest.raises(grpc.FutureTimeoutError):
+            lost.result(0.1)
+        status, _ = served.terminate()
+        assert served.answer(ours)[0]["y"].tolist() == [5], "what is in flight is finished first"
+        assert lost.exception().code() == grpc.StatusCode.UNAVAILABLE, "try elsewhere"
+        assert status == 0
+        assert served.events("stopped") and not served.events("drain_cut")
+
+
 def test_calls_that_nobody_waits_for_are_skipped(tmp_path):
     script = HEAD + """
 def model(x):

@@ -1,4 +1,4 @@
-"""The C worker SDK, asked by Python's gRPC and protobuf: worker_test.py BIN_DIR PROTO_DIR PICKY_WORKER"""
+"""The C worker SDK, asked by Python's gRPC and protobuf: worker_test.py BIN_DIR PROTO_DIR PICKY_WORKER LATE_CALL"""
 
 import os
 import re
@@ -14,7 +14,7 @@ import unittest
 
 import grpc
 
-BIN, PROTO, PICKY = sys.argv[1:4]
+BIN, PROTO, PICKY, LATE_CALL = sys.argv[1:5]
 GENERATED = tempfile.TemporaryDirectory()
 subprocess.run(["protoc", f"--python_out={GENERATED.name}", "-I", PROTO, "worker.proto", "health.proto"], check=True)
 sys.path.insert(0, GENERATED.name)
@@ -28,8 +28,8 @@ DEADLINE = 20
 class Worker:
     """A worker process and a channel to it."""
 
-    def __init__(self, *argv, wait=True):
-        self.process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+    def __init__(self, *argv, wait=True, **environment):
+        self.process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
         self.first_line = self.process.stderr.readline()
         found = re.search(r"serves at (\S+)$", self.first_line)
         self.address = found and found.group(1)
@@ -303,6 +303,24 @@ class Picky(WorkerCase):
         self.assertIn("picky@1: gave up calls that did not end\n", self.worker.rest)
 
 
+class Late(unittest.TestCase):
+    def test_a_call_that_arrives_as_the_server_ends_is_sent_elsewhere(self):
+        """gRPC core would keep it until the end of the drain, 10 s later: neither handed out nor refused."""
+        sanitizers = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+        late = Worker(f"{BIN}/xebec-echo", "--listen", "127.0.0.1:0", LD_PRELOAD=LATE_CALL, ASAN_OPTIONS=sanitizers)
+        self.addCleanup(late.stop)
+        late.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + DEADLINE
+        while "late_call: now\n" not in late.rest:
+            self.assertLess(time.monotonic(), deadline, late.rest)
+            time.sleep(0.01)
+        started = time.monotonic()
+        elsewhere = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED
+        self.assertIn(late.predict(floats(1, 4)).exception().code(), elsewhere)
+        self.assertLess(time.monotonic() - started, 5)
+        self.assertEqual(late.process.wait(DEADLINE), 0)
+
+
 class Addresses(unittest.TestCase):
     def test_a_unix_socket_is_served_and_removed(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -369,4 +387,4 @@ class Readme(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1] + sys.argv[4:])
+    unittest.main(argv=sys.argv[:1] + sys.argv[5:])

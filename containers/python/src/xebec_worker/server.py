@@ -22,6 +22,7 @@ from .tensor import Mismatch, pb
 
 MESSAGE_BYTES_MAX = 64 << 20
 DRAIN_SECONDS = 4
+LEFTOVERS_SECONDS = 0.1  # of the drain, once all calls that we were given have their replies
 ANSWERING_THREADS = 16
 WATCHERS_MAX = 12  # each holds one of the answering threads
 SERVICE = "xebec.worker.v1.Worker"
@@ -93,8 +94,8 @@ class _Server:
         self.predictor = predictor
         self.description = description.SerializeToString()
         self.health = _Health()
-        self.computing = concurrent.futures.ThreadPoolExecutor(threads, "predict")
-        self.answering = concurrent.futures.ThreadPoolExecutor(ANSWERING_THREADS, "answer")
+        self.computing = _Pool(threads, "predict")
+        self.answering = _Pool(ANSWERING_THREADS, "answer")
         # SO_REUSEPORT would let a second worker take half the connections of the first without a word.
         self.grpc = grpc.server(self.answering, options=[
             ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -141,13 +142,43 @@ class _Server:
     def drain(self):
         """Refuses new calls, finishes those in flight. False: some took longer than DRAIN_SECONDS."""
         self.health.stop()
-        self.grpc.stop(DRAIN_SECONDS).wait()
+        self._end_calls()
         if self.socket_file:
             self.socket_file.remove()
         closing = threading.Thread(target=self.computing.shutdown, daemon=True)
         closing.start()
         closing.join(0.5)
         return not closing.is_alive()
+
+
+    def _end_calls(self):
+        """A call that arrives in the very instant of stop() may stay inside gRPC core, neither handed to us nor refused (see
+        server_next_event() of the C worker). It ends once we have nothing to do any more, so that its client asks elsewhere in
+        good time, not after DRAIN_SECONDS. Idle is who is so twice in a row: the last reply has to get away.
+        """
+        stopped, idle = self.grpc.stop(DRAIN_SECONDS), 0
+        while not stopped.wait(LEFTOVERS_SECONDS):
+            idle = 0 if self.computing.busy or self.answering.busy else idle + 1
+            if idle == 2:
+                self.grpc.stop(0)
+
+
+class _Pool(concurrent.futures.ThreadPoolExecutor):
+    """Knows how many calls it has been given that are not done: waiting, or being answered."""
+
+    def __init__(self, threads, name):
+        super().__init__(threads, name)
+        self.busy, self.lock = 0, threading.Lock()
+
+    def submit(self, *work, **options):
+        self._count(1)
+        future = super().submit(*work, **options)
+        future.add_done_callback(lambda _: self._count(-1))
+        return future
+
+    def _count(self, more):
+        with self.lock:
+            self.busy += more
 
 
 class _Health:
