@@ -17,7 +17,7 @@ import tempfile
 import time
 
 from engine import ROOT, Gateway, Project, Stack, docker, run, wait
-from load import Load, ask_each, bodies
+from load import FAILED_SHOWN, Load, ask_each, bodies
 
 IMAGES = os.environ.get("XEBEC_IMAGES", "xebec")
 FOREST, LINEAR = "digits@forest", "digits@linear"
@@ -385,6 +385,8 @@ def play(system, name, what, function):
     except Exception as error:  # the other scenarios have something to say, too
         verdict = "FAILED"
         print(f"{name}: FAILED: {type(error).__name__}: {error}\n{system.one('logs', '--tail', '15', '--no-color', check=False)}")
+        for answer in (one for load in system.loads for one in load.failed[:FAILED_SHOWN]):
+            print(f"{name}: not answered: {answer}")
     row = row_of(name, time.monotonic() - started, system.loads, verdict, remark)
     print(f"{name}: {verdict}, {row[1]} s; {remark}", flush=True)
     return row

@@ -13,6 +13,7 @@ import threading
 import time
 
 PATIENCE_S = 60
+FAILED_SHOWN = 20
 ANSWER_S = 30  # longer than any objective: no answer by then is an answer lost
 
 
@@ -34,7 +35,9 @@ class Load:
         self.errors, self.defaults = collections.Counter(), collections.Counter()  # by cause
         self.lost_why = collections.Counter()
         self.asked = self.tried_elsewhere = 0
+        self.failed = []  # each in words: when, after how long, what the answer was
         self.latencies_ms = []
+        self.started = time.monotonic()
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
 
@@ -66,7 +69,8 @@ class Load:
 
     def describe(self):
         return {"asked": self.asked, "ok": dict(self.ok), "defaults": dict(self.defaults), "errors": dict(self.errors),
-                "lost": self.lost, "because": dict(self.lost_why), "tried elsewhere": self.tried_elsewhere}
+                "lost": self.lost, "because": dict(self.lost_why), "tried elsewhere": self.tried_elsewhere,
+                "failed": self.failed[:FAILED_SHOWN]}
 
     def wait_answers(self, more):
         """Until so many more have come."""
@@ -91,6 +95,9 @@ class Load:
         connections.close()
 
     def _account(self, status, reply, failures, ms):
+        if status != 200 or reply["default"]:
+            self.failed.append(f"{self.path}, asked {time.monotonic() - self.started - ms / 1e3:.3f} s after the start, after {ms:.0f} ms: "
+                               f"{status or failures} {json.dumps(reply)}")
         if status is None:
             self.lost_why[failures[-1]] += 1
             return

@@ -88,6 +88,7 @@ class Crowd:
     def __init__(self, gateway, clients=8, endpoint="e"):
         self.gateway, self.endpoint, self.leaving = gateway, endpoint, False
         self.tally, self.lock, self.answered = collections.Counter(), threading.Lock(), 0
+        self.started = time.monotonic()
         self.threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
 
     def __enter__(self):
@@ -106,17 +107,20 @@ class Crowd:
             with self.gateway.connect() as client:
                 while not self.leaving:
                     asked += 1
-                    self._count(client.predict(self.endpoint, input=[number, asked]), [number, asked])
+                    started = time.monotonic()
+                    reply = client.predict(self.endpoint, input=[number, asked])
+                    self._count(reply, [number, asked], started)
         except Exception as problem:  # noqa: BLE001 - counted as what it is
             with self.lock:
                 self.tally[f"client {number}: {problem!r}"] += 1
 
-    def _count(self, reply, row):
-        document = reply.json()
+    def _count(self, reply, row, started):
+        document, ended = reply.json(), time.monotonic()
         right = reply.status == 200 and document.get("output") == row and not document["default"]
+        wrong = f"{reply.status} {document} to {row}, asked {started - self.started:.3f} s after the start, after {ended - started:.3f} s"
         with self.lock:
             self.answered += 1
-            self.tally["right" if right else f"{reply.status} {document}"] += 1
+            self.tally["right" if right else wrong] += 1
 
     def wait_for(self, more):
         """So many more answers."""
@@ -124,7 +128,9 @@ class Crowd:
         wait_until(lambda: self.answered >= goal, lambda: f"{more} answers: {self.tally}")
 
     def must_all_be_right(self):
-        assert set(self.tally) == {"right"} and self.tally["right"] == self.answered, self.tally
+        if set(self.tally) != {"right"} or self.tally["right"] != self.answered:
+            pytest.fail(f"{self.answered} answers:\n" + "\n".join(f"{count} x {what}" for what, count in self.tally.most_common(20)) +
+                        "\nwhat the gateway said:\n" + "\n".join(map(str, self.gateway.log()[-40:])), pytrace=False)
 
 
 @pytest.fixture
