@@ -19,6 +19,8 @@
 
 #define UNIX_PREFIX "unix:"
 
+enum { UNHEARD_MS = 3000 };
+
 static enum gw_status dial_read_unix(struct rpc_dial *dial, const char *path);
 static enum gw_status dial_read_host(struct rpc_dial *dial, const char *address);
 static void dial_found(void *owner, const struct resolve_answer *answer);
@@ -164,12 +166,13 @@ static void dial_hang_up(struct rpc_dial *dial)
 /* The socket is somebody else's from now on. */
 static void dial_hand_over(struct rpc_dial *dial)
 {
-    int fd = dial->fd, on = 1;
+    int fd = dial->fd, on = 1, unheard_ms = UNHEARD_MS;
     event_del(&dial->writable);
     loop_timer_cancel(dial->loop, &dial->timer);
     dial->fd = -1;
-    /* Unix sockets have no such option, and need none. */
+    /* Unix sockets have no such options, and need none. */
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unheard_ms, sizeof unheard_ms);
     dial->done(dial, fd);
 }
 

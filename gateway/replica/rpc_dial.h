@@ -42,7 +42,8 @@ struct rpc_dial {
     char why[160]; /* when done() got -1: for a person */
     /*
      * A connected socket, non-blocking, with TCP_NODELAY, the callee's from now on; or -1. Runs on the loop, once an
-     * attempt; with -1 also inside rpc_dial_start().
+     * attempt; with -1 also inside rpc_dial_start(). The socket fails when what was sent is not acknowledged for 3 s
+     * (TCP_USER_TIMEOUT): kernels do that however busy a process is, so the peer's host is gone, or the way there.
      */
     void (*done)(struct rpc_dial *dial, int fd);
 };

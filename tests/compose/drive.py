@@ -17,7 +17,7 @@ import tempfile
 import time
 
 from engine import ROOT, Gateway, Project, Stack, docker, run, wait
-from load import FAILED_SHOWN, Load, ask_each, bodies
+from load import Load, ask_each, bodies
 
 IMAGES = os.environ.get("XEBEC_IMAGES", "xebec")
 FOREST, LINEAR = "digits@forest", "digits@linear"
@@ -154,7 +154,7 @@ def kill_only_replica(system):
         system.wait_forests(1)
         forest.wait_answers(50)
     nothing_lost(both, forest)
-    return f"slowest {forest.quantile_ms(1):.0f} ms"
+    return f"slowest {forest.quantile_ms(1):.0f} ms where requests wait, {both.quantile_ms(1):.0f} ms where they spill"
 
 
 @scenario("a new image of one version: `up -d` of that service, old replies until new ones")
@@ -175,7 +175,7 @@ def upgrade(system):
     finally:
         docker("tag", f"{image}:before", f"{image}:latest")
     nothing_lost(both, forest)
-    return f"slowest {forest.quantile_ms(1):.0f} ms"
+    return f"slowest {forest.quantile_ms(1):.0f} ms where requests wait, {both.quantile_ms(1):.0f} ms where they spill"
 
 
 RETRAINED = """
@@ -385,8 +385,8 @@ def play(system, name, what, function):
     except Exception as error:  # the other scenarios have something to say, too
         verdict = "FAILED"
         print(f"{name}: FAILED: {type(error).__name__}: {error}\n{system.one('logs', '--tail', '15', '--no-color', check=False)}")
-        for answer in (one for load in system.loads for one in load.failed[:FAILED_SHOWN]):
-            print(f"{name}: not answered: {answer}")
+        for failed in (one for load in system.loads for one in load.describe_failed()):
+            print(f"{name}: not answered: {failed}")
     row = row_of(name, time.monotonic() - started, system.loads, verdict, remark)
     print(f"{name}: {verdict}, {row[1]} s; {remark}", flush=True)
     return row

@@ -35,9 +35,9 @@ class Load:
         self.errors, self.defaults = collections.Counter(), collections.Counter()  # by cause
         self.lost_why = collections.Counter()
         self.asked = self.tried_elsewhere = 0
-        self.failed = []  # each in words: when, after how long, what the answer was
+        self.failed = []  # (asked, ended, what the answer was); times as time.time() says them
+        self.ended = []  # (asked, ended) of each question
         self.latencies_ms = []
-        self.started = time.monotonic()
         self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
 
@@ -70,7 +70,17 @@ class Load:
     def describe(self):
         return {"asked": self.asked, "ok": dict(self.ok), "defaults": dict(self.defaults), "errors": dict(self.errors),
                 "lost": self.lost, "because": dict(self.lost_why), "tried elsewhere": self.tried_elsewhere,
-                "failed": self.failed[:FAILED_SHOWN]}
+                "failed": self.describe_failed()}
+
+    def describe_failed(self):
+        """Each in words, with what became of others meanwhile: whether all had to wait, or this one alone."""
+        said = []
+        for asked, ended, what in self.failed[:FAILED_SHOWN]:
+            others = [end - start for start, end in self.ended if asked < end < ended]
+            clock = time.strftime("%H:%M:%S", time.gmtime(asked)) + f"{asked % 1:.3f}"[1:]
+            said.append(f"{self.path} asked at {clock}, after {1e3 * (ended - asked):.0f} ms: {what}; meanwhile {len(others)} others ended, "
+                        f"the slowest after {1e3 * max(others, default=0):.0f} ms")
+        return said
 
     def wait_answers(self, more):
         """Until so many more have come."""
@@ -88,21 +98,21 @@ class Load:
             body = rows.choice(self.pool) if self.pool else random_body(rows)
             with self.lock:
                 self.asked += 1
-            started = time.monotonic()
+            asked = time.time()
             status, reply, failures = connections.ask(self.path, body)
             with self.lock:
-                self._account(status, reply, failures, (time.monotonic() - started) * 1e3)
+                self._account(status, reply, failures, asked, time.time())
         connections.close()
 
-    def _account(self, status, reply, failures, ms):
+    def _account(self, status, reply, failures, asked, ended):
+        self.ended.append((asked, ended))
         if status != 200 or reply["default"]:
-            self.failed.append(f"{self.path}, asked {time.monotonic() - self.started - ms / 1e3:.3f} s after the start, after {ms:.0f} ms: "
-                               f"{status or failures} {json.dumps(reply)}")
+            self.failed.append((asked, ended, f"{status or failures} {json.dumps(reply)}"))
         if status is None:
             self.lost_why[failures[-1]] += 1
             return
         self.tried_elsewhere += len(failures)
-        self.latencies_ms.append(ms)
+        self.latencies_ms.append((ended - asked) * 1e3)
         if status != 200:
             self.errors[f"{status} {reply.get('cause')}"] += 1
         elif reply["default"]:

@@ -15,6 +15,7 @@ import threading
 import time
 
 import pytest
+from xebec_testing.elsewhere import Elsewhere, why_nowhere
 from xebec_testing.gateway import BINARY, one_model
 from xebec_testing.names import NameServer, in_its_own_world, why_no_world
 from xebec_testing.patience import PATIENCE, wait_until
@@ -50,15 +51,15 @@ def free_port():
 class Replica:
     """A worker at one address: the C echo, or the Python SDK with a model that takes 5 ms."""
 
-    def __init__(self, directory, host, port, version="v1", slow=False):
+    def __init__(self, directory, host, port, version="v1", slow=False, command=()):
         self.host, self.address = host, f"{host}:{port}"
-        command = [ECHO, "--listen", self.address, "--model", "m", "--version", version, "--input", "x:FP32:-1,-1"]
+        worker = [ECHO, "--listen", self.address, "--model", "m", "--version", version, "--input", "x:FP32:-1,-1"]
         if slow:
             script = directory / "slow_echo.py"
             script.write_text(SLOW_ECHO)
-            command = [PYTHON, str(script), self.address, version]
+            worker = [PYTHON, str(script), self.address, version]
         with open(directory / f"replica-{host}.err", "ab") as errors:
-            self.process = subprocess.Popen(command, stderr=errors,
+            self.process = subprocess.Popen([*command, *worker], stderr=errors,
                                             env={**os.environ, "PYTHONPATH": ":".join(map(str, SOURCES))})
 
     def wait_listening(self):
@@ -303,6 +304,26 @@ def test_the_only_replica_is_replaced_under_load_and_nothing_is_lost(names, new_
         names.names["model"] = ["127.0.0.3"]
         crowd.wait_for(100)
     crowd.must_all_be_right()
+
+
+@pytest.mark.parametrize("transport", ["nghttp2", "grpc"])
+def test_a_host_that_vanishes_without_a_word_loses_nothing(names, new_replica, start_with, transport):
+    """No reset, no goodbye: what was sent there is not acknowledged, and goes elsewhere before the objective is missed."""
+    if why := why_nowhere():
+        pytest.skip(why)
+    with Elsewhere() as host:
+        hosts = ["127.0.0.2", host.address]
+        near, far = new_replica(hosts[0], slow=True), new_replica(hosts[1], slow=True, command=host.command)
+        names.names["model"] = hosts
+        gateway = start_with("model", slo="20s", transport=transport).wait_ready()
+        wait_replicas(gateway, ready=2)
+        with Crowd(gateway) as crowd:
+            crowd.wait_for(100)
+            host.vanish()
+            gateway.wait_replica(far.address, "down", "connecting")
+            crowd.wait_for(100)
+        crowd.must_all_be_right()
+        assert gateway.replicas()[near.address]["state"] == "ready"
 
 
 # --- names that fail ------------------------------------------------------------------------------------------------
