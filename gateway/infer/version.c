@@ -39,7 +39,7 @@ struct version {
     struct batch_run *runs; /* in flight */
     struct loop_task pump;
     bool pump_posted, closing;
-    bool was_ready;         /* at the last pump: rows that do not wait may be queued only then */
+    bool any_impatient;     /* rows that do not wait for a replica may be queued */
     struct loop_timer wake; /* when batch_decide() wants to be asked again */
     uint64_t call_us;       /* what a call takes, smoothed; 0 until one came back */
     uint64_t next_id;
@@ -243,6 +243,7 @@ static void job_arrives(struct loop_task *task)
         job_end_rest(job, status);
         return;
     }
+    version->any_impatient = version->any_impatient || !job->waits;
     version_count_queue(version);
     version_schedule(version); /* after the other arrivals of this turn, so that they share a batch */
 }
@@ -549,12 +550,11 @@ static void version_pump(struct loop_task *task)
     if (version->closing)
         return;
     version_expire(version, now_us);
-    bool is_ready = pool_any_ready(version->pool);
-    if (version->was_ready && !is_ready) {
+    if (version->any_impatient && !pool_any_ready(version->pool)) {
+        version->any_impatient = false;
         queue_fail_impatient(version->queue);
         queue_fail_impatient(version->background);
     }
-    version->was_ready = is_ready;
     while (version_has_slot(version) && batch_queued_rows(version->queue)) {
         uint32_t limit = version_limit(version);
         if (!batch_decide(version->queue, limit, version_call_us(version), now_us, &reason, &wake_us))
