@@ -290,6 +290,11 @@ struct metrics *gateway_metrics(const struct gateway *gateway)
     return gateway->metrics;
 }
 
+struct resolver *gateway_resolver(const struct gateway *gateway)
+{
+    return gateway->resolver;
+}
+
 struct cache_redis *gateway_redis(const struct gateway *gateway, uint32_t shard)
 {
     return gateway->shards[shard].redis;

@@ -11,6 +11,7 @@
 #include "infer/plan.h"
 #include "support/err.h"
 #include "support/metrics.h"
+#include "support/resolve.h"
 
 struct gateway; /* all shards, and what they share */
 
@@ -57,6 +58,7 @@ struct cache_redis *gateway_redis(const struct gateway *gateway, uint32_t shard)
 /* Runs run(arg, shard) on the thread of each shard, one after another, and returns when all have. False: it drains; none did. */
 GW_MUST_CHECK bool gateway_round(struct gateway *gateway, void (*run)(void *arg, uint32_t shard), void *arg);
 struct metrics *gateway_metrics(const struct gateway *gateway);
+struct resolver *gateway_resolver(const struct gateway *gateway); /* the one of all shards; any loop may ask */
 uint16_t gateway_port(const struct gateway *gateway); /* the one listened on; 0: a unix socket */
 
 #endif

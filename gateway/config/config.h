@@ -15,6 +15,7 @@
 #include "support/buf.h"
 #include "support/err.h"
 #include "support/log.h"
+#include "support/redis.h"
 
 struct config_address { /* what to listen on: "127.0.0.1:8080", "[::]:8080", "*:8080", "unix:/run/xebec.sock" */
     const char *text;
@@ -44,10 +45,7 @@ struct config_timeouts {     /* microseconds */
 
 struct config_redis {        /* cache.redis.* */
     const char *shown;       /* the URL without user and password; NULL: no Redis */
-    const char *unix_path;   /* NULL: TCP */
-    const char *host, *port; /* a name or numeric */
-    const char *user, *password; /* NULL: none. Never printed */
-    uint32_t database;
+    struct redis_server server; /* its password is never printed */
     const char *prefix;      /* prefix: xebec; of all keys */
     uint64_t connect_timeout_us, command_timeout_us; /* timeout.connect 1s, timeout.command 10ms */
 };

@@ -83,7 +83,7 @@ static const struct key keys[] = {
      .meaning = "a Redis behind the memory, which several gateways share: its url, or this mapping"},
     {"cache.redis.url", KEY_REDIS_URL, .required = true, FIELD(struct config, redis),
      .meaning = "redis://[[user]:password@]host[:port][/database] or unix:/path[?db=0]"},
-    {"cache.redis.password_file", KEY_PASSWORD_FILE, FIELD(struct config, redis.password),
+    {"cache.redis.password_file", KEY_PASSWORD_FILE, FIELD(struct config, redis.server.password),
      .meaning = "a file whose first line is the password, instead of one in the URL"},
     {"cache.redis.prefix", KEY_REDIS_PREFIX, "xebec", FIELD(struct config, redis.prefix),
      .meaning = "what every key begins with; gateways share answers where it is the same"},

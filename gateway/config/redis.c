@@ -74,9 +74,10 @@ static bool read_user(struct config_reader *reader, struct span span, struct con
 {
     const char *end = span.at + span.length, *colon = memchr(span.at, ':', span.length);
     struct span user = span_until(span.at, colon ? colon : end);
-    if (user.length && !(redis->user = unescaped(reader, user)))
+    if (user.length && !(redis->server.user = unescaped(reader, user)))
         return false;
-    return !colon || (colon + 1 < end && (redis->password = unescaped(reader, span_until(colon + 1, end))));
+    return !colon ||
+           (colon + 1 < end && (redis->server.password = unescaped(reader, span_until(colon + 1, end))));
 }
 
 static bool host_is_fine(struct span host, bool bracketed)
@@ -102,8 +103,8 @@ static bool read_host(struct config_reader *reader, struct span span, struct con
         quantity_parse(QUANTITY_INTEGER, port.at, port.length, &number) != QUANTITY_OK || number == 0 ||
         number > UINT16_MAX)
         return false;
-    redis->host = reader_text(reader, host.at, host.length);
-    redis->port = reader_text(reader, port.at, port.length);
+    redis->server.host = reader_text(reader, host.at, host.length);
+    redis->server.port = reader_text(reader, port.at, port.length);
     return true;
 }
 
@@ -113,9 +114,10 @@ static bool read_tcp(struct config_reader *reader, const char *rest, struct conf
     const char *at = memrchr(rest, '@', (size_t)(end - rest));
     struct span host = span_until(at ? at + 1 : rest, end);
     if ((at && !read_user(reader, span_until(rest, at), redis)) || !read_host(reader, host, redis) ||
-        (slash && !read_database(span_until(slash + 1, slash + strlen(slash)), &redis->database)))
+        (slash && !read_database(span_until(slash + 1, slash + strlen(slash)), &redis->server.database)))
         return false;
-    redis->shown = arena_printf(reader->arena, "redis://%.*s/%u", (int)host.length, host.at, redis->database);
+    redis->shown =
+        arena_printf(reader->arena, "redis://%.*s/%u", (int)host.length, host.at, redis->server.database);
     reader->problems->no_memory |= !redis->shown;
     return true;
 }
@@ -124,12 +126,13 @@ static bool read_unix(struct config_reader *reader, const char *path, struct con
 {
     const char *query = strchr(path, '?'), *end = query ? query : path + strlen(path);
     if (query && (strncmp(query, "?db=", 4) != 0 ||
-                  !read_database(span_until(query + 4, query + strlen(query)), &redis->database)))
+                  !read_database(span_until(query + 4, query + strlen(query)), &redis->server.database)))
         return false;
-    redis->unix_path = unescaped(reader, span_until(path, end));
-    if (path[0] != '/' || !redis->unix_path || strlen(redis->unix_path) > UNIX_PATH_BYTES_MAX)
+    redis->server.unix_path = unescaped(reader, span_until(path, end));
+    if (path[0] != '/' || !redis->server.unix_path || strlen(redis->server.unix_path) > UNIX_PATH_BYTES_MAX)
         return false;
-    redis->shown = arena_printf(reader->arena, "unix:%s?db=%u", redis->unix_path, redis->database);
+    redis->shown =
+        arena_printf(reader->arena, "unix:%s?db=%u", redis->server.unix_path, redis->server.database);
     reader->problems->no_memory |= !redis->shown;
     return true;
 }
@@ -194,10 +197,10 @@ void read_password_file(struct config_reader *reader, const struct key *key, con
     else if (length == 0 || length == PASSWORD_BYTES_MAX || memchr(text, '\0', (size_t)length))
         node_problem(reader->problems, node, "the first line of %s is no password of 1 to %d bytes",
                      quote(node->text, node->length).text, PASSWORD_BYTES_MAX - 1);
-    else if (redis->password)
+    else if (redis->server.password)
         node_problem(reader->problems, node, "the URL has a password already; write it in one place");
     else
-        redis->password = reader_text(reader, text, (size_t)length);
+        redis->server.password = reader_text(reader, text, (size_t)length);
     explicit_bzero(text, sizeof text);
 }
 
@@ -228,14 +231,14 @@ void read_redis(struct config_reader *reader, const struct key *key, const struc
         keys_read(reader, NULL, key->path, base);
         read_redis_url(reader, key, node, base);
     }
-    if (redis->user && !redis->password)
+    if (redis->server.user && !redis->server.password)
         node_problem(reader->problems, node,
                      "a user needs a password: user:password@ in the URL, or password_file");
 }
 
 bool config_redis_same(const struct config_redis *a, const struct config_redis *b)
 {
-    return texts_same(a->shown, b->shown) && texts_same(a->user, b->user) &&
-           texts_same(a->password, b->password) && texts_same(a->prefix, b->prefix) &&
+    return texts_same(a->shown, b->shown) && texts_same(a->server.user, b->server.user) &&
+           texts_same(a->server.password, b->server.password) && texts_same(a->prefix, b->prefix) &&
            a->connect_timeout_us == b->connect_timeout_us && a->command_timeout_us == b->command_timeout_us;
 }

@@ -85,7 +85,6 @@ struct store {
 struct cache_redis {
     struct cache_redis_setup setup;
     struct redis *redis;
-    struct redis_server server;
     char name[32];
     uint64_t no_digest[2]; /* what the digest of a model that tells none hashes to */
     struct cache_redis_part *parts;
@@ -201,18 +200,12 @@ struct cache_redis_part *cache_redis_part(struct cache_redis *cache, const char 
 static struct redis *cache_connect(struct cache_redis *cache)
 {
     const struct config_redis *config = &cache->setup.config->redis;
-    cache->server = (struct redis_server){.unix_path = config->unix_path,
-                                          .host = config->host,
-                                          .port = config->port,
-                                          .user = config->user,
-                                          .password = config->password,
-                                          .database = config->database};
     snprintf(cache->name, sizeof cache->name, "xebec-shard-%" PRIu32, cache->setup.shard);
     const struct redis_setup setup = {
         .loop = cache->setup.loop,
         .resolver = cache->setup.resolver,
         .metrics = cache->setup.metrics,
-        .server = &cache->server,
+        .server = &config->server,
         .use = "cache",
         .name = cache->name,
         .voice = cache->setup.voice,

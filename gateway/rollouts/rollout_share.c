@@ -33,9 +33,7 @@ static const char lease_script[] = "local holder = redis.call('GET', KEYS[1]) "
 struct rollout_share {
     struct rollout_share_setup setup;
     struct config *config; /* one reference: the server's texts */
-    struct redis_server server;
     struct redis_voice voice;
-    struct resolver *resolver;
     struct redis *redis;
     char name[32];
     bool asking, leasing;
@@ -50,18 +48,12 @@ static struct redis *connect_to(struct rollout_share *share)
 {
     const struct config_redis *config = &share->config->redis;
     uint64_t patience_us = config->command_timeout_us;
-    share->server = (struct redis_server){.unix_path = config->unix_path,
-                                          .host = config->host,
-                                          .port = config->port,
-                                          .user = config->user,
-                                          .password = config->password,
-                                          .database = config->database};
     snprintf(share->name, sizeof share->name, "xebec-rollouts");
     const struct redis_setup setup = {
         .loop = share->setup.loop,
-        .resolver = share->resolver,
+        .resolver = share->setup.resolver,
         .metrics = share->setup.metrics,
-        .server = &share->server,
+        .server = &config->server,
         .use = "rollouts",
         .name = share->name,
         .voice = &share->voice,
@@ -83,8 +75,7 @@ struct rollout_share *rollout_share_new(const struct rollout_share_setup *setup)
     share->setup = *setup;
     share->config = config_ref((struct config *)setup->config);
     redis_voice_init(&share->voice);
-    share->resolver = resolver_new();
-    share->redis = share->resolver ? connect_to(share) : NULL;
+    share->redis = connect_to(share);
     if (share->redis)
         return share;
     rollout_share_free(share);
@@ -98,7 +89,6 @@ void rollout_share_free(struct rollout_share *share)
     share->setup.heard = NULL;
     redis_free(share->redis);
     redis_voice_clear(&share->voice);
-    resolver_free(share->resolver);
     config_unref(share->asked);
     config_unref(share->config);
     free(share);

@@ -19,11 +19,13 @@
 #include "rollouts/rollout.h"
 #include "support/loop.h"
 #include "support/metrics.h"
+#include "support/resolve.h"
 
 struct rollout_share;
 
 struct rollout_share_setup {
     struct loop *loop;
+    struct resolver *resolver;   /* outlives it */
     struct metrics *metrics;
     const struct config *config; /* its cache.redis; a reference is taken */
     const char *gateway;         /* ours, borrowed */

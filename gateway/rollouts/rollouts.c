@@ -731,6 +731,7 @@ struct rollouts *rollouts_new(struct loop *loop, struct metrics *metrics, const 
 static bool open_share(struct rollouts *rollouts)
 {
     const struct rollout_share_setup setup = {.loop = rollouts->loop,
+                                              .resolver = gateway_resolver(rollouts->gateway),
                                               .metrics = rollouts->metrics,
                                               .config = rollouts->config,
                                               .gateway = rollouts->id,

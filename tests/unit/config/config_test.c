@@ -326,12 +326,12 @@ Test(config, takes_every_form_of_redis)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct config *config = with_redis(cases[i].text);
         expect_text(config->redis.shown, cases[i].shown);
-        expect_text(config->redis.unix_path, cases[i].unix_path);
-        expect_text(config->redis.host, cases[i].host);
-        expect_text(config->redis.port, cases[i].port);
-        expect_text(config->redis.user, cases[i].user);
-        expect_text(config->redis.password, cases[i].password);
-        cr_expect_eq(config->redis.database, cases[i].database);
+        expect_text(config->redis.server.unix_path, cases[i].unix_path);
+        expect_text(config->redis.server.host, cases[i].host);
+        expect_text(config->redis.server.port, cases[i].port);
+        expect_text(config->redis.server.user, cases[i].user);
+        expect_text(config->redis.server.password, cases[i].password);
+        cr_expect_eq(config->redis.server.database, cases[i].database);
         cr_expect_str_eq(config->redis.prefix, "xebec");
         cr_expect_eq(config->redis.connect_timeout_us, 1000000);
         cr_expect_eq(config->redis.command_timeout_us, 10000);
@@ -360,8 +360,8 @@ Test(config, takes_redis_in_full_and_a_password_from_a_file)
         "{url: 'redis://me@cache', password_file: %s, prefix: 'a:b', timeout: {connect: 2s, command: 3ms}}",
         path);
     struct config *config = with_redis(text);
-    expect_text(config->redis.password, "se cret");
-    expect_text(config->redis.user, "me");
+    expect_text(config->redis.server.password, "se cret");
+    expect_text(config->redis.server.user, "me");
     expect_text(config->redis.prefix, "a:b");
     cr_expect_eq(config->redis.connect_timeout_us, 2000000);
     cr_expect_eq(config->redis.command_timeout_us, 3000);
