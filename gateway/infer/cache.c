@@ -42,6 +42,8 @@ struct entry {
     size_t bytes; /* of memory, the answer's too */
     enum place place;
     uint8_t asked;
+    bool leader_waits; /* while PENDING: for a replica, if there is none; so who would not had better not join
+                        */
 };
 
 struct queue {
@@ -372,7 +374,7 @@ static void entry_drop(struct segment *segment, struct entry *entry)
 }
 
 /* A row that somebody now computes. NULL: no memory, within the budget or at all. */
-static struct entry *entry_new(struct segment *segment, struct cache_key key)
+static struct entry *entry_new(struct segment *segment, struct cache_key key, bool leader_waits)
 {
     struct entry *entry = calloc(1, sizeof *entry);
     if (!entry)
@@ -383,6 +385,7 @@ static struct entry *entry_new(struct segment *segment, struct cache_key key)
         return NULL;
     }
     entry->key = key;
+    entry->leader_waits = leader_waits;
     entry->place = NOWHERE;
     entry->chain = *bucket_of(segment, key);
     *bucket_of(segment, key) = entry;
@@ -397,10 +400,14 @@ static enum cache_outcome segment_lookup(struct segment *segment, struct cache_k
     struct entry *entry = entry_find(segment, key);
     if (!entry) {
         metric_add(segment->misses, 1);
-        return entry_new(segment, key) ? CACHE_LEAD : CACHE_PASS;
+        return entry_new(segment, key, waiter->waits) ? CACHE_LEAD : CACHE_PASS;
     }
     if (entry->asked < ASKED_MAX)
         entry->asked++;
+    if (entry->place == PENDING && entry->leader_waits && !waiter->waits) {
+        metric_add(segment->misses, 1);
+        return CACHE_PASS;
+    }
     if (entry->place == PENDING) {
         metric_add(segment->joins, 1);
         waiter_join(entry, waiter);
@@ -409,6 +416,7 @@ static enum cache_outcome segment_lookup(struct segment *segment, struct cache_k
     if (now_us >= entry->expires_us) {
         metric_add(segment->misses, 1);
         entry_set_answer(segment, entry, NULL);
+        entry->leader_waits = waiter->waits;
         entry_move(segment, entry, PENDING);
         return CACHE_LEAD;
     }

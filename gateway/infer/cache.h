@@ -14,7 +14,8 @@
  *   a row:  cache_lookup -> HIT                                  the answer
  *                        -> LEAD    compute it, then exactly one of cache_fill / cache_fail / cache_abandon
  *                        -> JOINED  woken by the leader's fill (the answer), fail (its error), or abandon (look up again)
- *                        -> PASS    compute it and tell the cache nothing (no memory for an entry)
+ *                        -> PASS    compute it and tell the cache nothing: no memory for an entry; or it is led by somebody who
+ *                                   waits for a replica where there is none, and who asks does not
  */
 #ifndef XEBEC_INFER_CACHE_H
 #define XEBEC_INFER_CACHE_H
@@ -57,10 +58,11 @@ struct cache_key cache_row_key(struct cache_key context, const struct tensor *in
 
 /*
  * Who waits for a row that another one computes. Embedded in the row; the cache's from JOINED until woken.
- * Zero-initialise it, set loop and woken.
+ * Zero-initialise it, set loop, woken and waits.
  */
 struct cache_waiter {
     struct loop *loop;                      /* set by the caller: woken runs there */
+    bool waits;                             /* likewise: when the version has no replica, for one to come */
     void (*woken)(struct cache_waiter *waiter);
     struct loop_task task;                  /* the cache's */
     struct cache_waiter *next, **link;      /* the cache's; link is NULL while nobody has it in line */

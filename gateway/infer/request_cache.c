@@ -135,6 +135,7 @@ static void row_look_up(struct request *request, uint32_t index, uint64_t now_us
     }
     waiter->cache.loop = request->infer->loop;
     waiter->cache.woken = row_woken;
+    waiter->cache.waits = request->waits;
     waiter->request = request;
     waiter->row = index;
     row->key = cache_row_key(request->context, request->inputs, request->n_inputs, index);

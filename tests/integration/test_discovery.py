@@ -17,6 +17,7 @@ import time
 import pytest
 from xebec_testing.elsewhere import Elsewhere, why_nowhere
 from xebec_testing.gateway import BINARY, one_model
+from xebec_testing.http_client import encode_request
 from xebec_testing.names import NameServer, in_its_own_world, why_no_world
 from xebec_testing.patience import PATIENCE, wait_until
 from xebec_testing.python_worker import PYTHON, SOURCES
@@ -456,6 +457,39 @@ def test_rows_that_wait_are_answered_by_the_replica_that_comes(new_replica, star
         new_replica("127.0.0.3", version="v2")
         crowd.wait_for(20)
     crowd.must_all_be_right()
+
+
+@pytest.mark.parametrize("when_unready", ["spill", "fail"])
+def test_rows_that_wait_for_a_replica_hold_up_nobody_who_asks_for_the_same(new_replica, start_gateway, when_unready):
+    """Identical rows are computed once; but not when that means to wait for a replica, and who asks would rather not."""
+    def config(port):
+        document = with_split([99, 1], when_unready, slo="60s", cache={"memory": "1MiB"})(port)
+        document["endpoints"]["patient"] = {"model": "m@v1", "slo": "60s", "when_unready": "wait"}
+        return document
+    gateway = start_gateway(config(new_replica.port))
+    lost, _ = (new_replica(f"127.0.0.{number + 1}", version=f"v{number}") for number in (1, 2))
+    for version in ("v1", "v2"):
+        wait_replicas(gateway, version, ready=1)  # rows of a version that was never there are not cached
+    lost.end(signal.SIGKILL)
+    wait_until(lambda: gateway.replicas("v1")[lost.address]["state"] in ("down", "connecting"), "v1 to be missed")
+    rows = [[number] for number in range(20)]
+    waiting = [gateway.connect() for _ in rows]
+    try:
+        for client, row in zip(waiting, rows):
+            client.send(encode_request("POST", "/patient/predict", {"input": row}))
+        gateway.wait_metric(len(rows), "xebec_queue_rows", version="m@v1")
+        with gateway.connect() as client:
+            replies = [client.predict(input=row) for row in rows]
+        answers = [(reply.status, reply.json().get("model")) for reply in replies]
+        if when_unready == "spill":
+            assert set(answers) == {(200, "m@v2")}, answers
+        else:
+            assert (503, None) in answers and {status for status, _ in answers} <= {200, 503}, answers
+        new_replica(lost.host)
+        assert [client.read_reply().json()["output"] for client in waiting] == rows
+    finally:
+        for client in waiting:
+            client.close()
 
 
 def test_fail_fails_at_once(new_replica, start_gateway):

@@ -309,6 +309,35 @@ Test(cache, computes_identical_rows_once_and_gives_each_the_answer)
     close_cache();
 }
 
+/* Of two who lead and follow: whether each waits for a replica where there is none. */
+static enum cache_outcome follow(uint64_t n, bool leader_waits, bool follower_waits)
+{
+    static struct cache_waiter leader, follower;
+    struct predict_result *answer;
+    leader = (struct cache_waiter){.waits = leader_waits};
+    follower = (struct cache_waiter){.loop = loop, .waits = follower_waits};
+    cr_assert_eq(cache_lookup(cache, key_of(n), n * TTL, &leader, &answer), CACHE_LEAD);
+    enum cache_outcome outcome = cache_lookup(cache, key_of(n), n * TTL, &follower, &answer);
+    if (outcome == CACHE_JOINED)
+        cr_assert(cache_leave(cache, key_of(n), &follower));
+    return outcome;
+}
+
+Test(cache, who_does_not_wait_for_a_replica_does_not_wait_for_those_who_do)
+{
+    struct predict_result *answer;
+    open_cache(MiB);
+    cr_expect_eq(follow(1, false, false), CACHE_JOINED);
+    cr_expect_eq(follow(2, false, true), CACHE_JOINED);
+    cr_expect_eq(follow(3, true, true), CACHE_JOINED);
+    cr_expect_eq(follow(4, true, false), CACHE_PASS);
+    fill(4, 0, TTL, 0);
+    cr_expect_eq(look(4, 0, &answer), CACHE_HIT, "an answer is for all");
+    cr_expect_eq(take_label(answer), 4);
+    cr_expect_eq(follow(4, true, false), CACHE_PASS, "also of a row that is led anew, having expired");
+    close_cache();
+}
+
 Test(cache, hands_on_answers_that_are_not_stored)
 {
     struct predict_result *answer, *one = answer_of(9, 1, 0);
