@@ -44,7 +44,8 @@ class System:
         self.ports = [free_port(), free_port()]
         self.both_gateways = [("127.0.0.1", port) for port in self.ports]
         self.first_gateway = self.both_gateways[:1]
-        self.loads = []  # of the scenario that is played
+        self.played = 0  # scenarios
+        self.loads = []  # of the one that is played
         self.configs = pathlib.Path(shutil.copytree(ROOT / "configs", tempfile.mkdtemp() + "/configs"))
         self.configs.parent.chmod(0o755)  # the gateway is another user
         environment = {"XEBEC_PORT": self.ports[0], "XEBEC_PORT_2": self.ports[1], "PROMETHEUS_PORT": free_port(),
@@ -59,7 +60,8 @@ class System:
         return self.one.container("gateway", Gateway)
 
     def load(self, endpoint, where=None, **how):
-        self.loads.append(Load(where or self.first_gateway, endpoint, **how))
+        """Loads side by side ask for the same rows, those of another scenario for others, which no cache knows."""
+        self.loads.append(Load(where or self.first_gateway, endpoint, seed=self.played, **how))
         return self.loads[-1]
 
     def wait_forests(self, count, gateway=None):
@@ -377,6 +379,7 @@ def print_summary(rows):
 def play(system, name, what, function):
     print(f"{name}: {what} ...", flush=True)
     started, verdict, remark = time.monotonic(), "ok", ""
+    system.played += 1
     system.loads.clear()
     try:
         if name not in ("up", "swarm"):

@@ -22,7 +22,8 @@ class Load:
     addresses: gateways, or a function that says which there are now. With one, every connection that fails is an
     answer lost. With more, a question whose connection failed before its reply was there goes to another gateway, as
     a load balancer would send it, `tries` times in all; it is lost when none answers.
-    distinct: how many different rows there are; None: all, so that no cache answers.
+    distinct: how many different rows there are; None: all, so that no cache answers, save what a load of the same seed has
+    asked for: they ask for the same rows in the same order.
     """
 
     def __init__(self, addresses, endpoint, clients=4, distinct=None, seed=1, tries=None):
