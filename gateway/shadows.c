@@ -110,10 +110,10 @@ static void write_dropped(struct buf *out, const struct shadow_report *report)
     buf_text(out, "}");
 }
 
-static void write_output(struct buf *out, const char *name, const struct compare_output *output)
+static void write_output(struct buf *out, const struct compare_output *output)
 {
     buf_text(out, "{");
-    buf_json_member(out, "name", name);
+    buf_json_member(out, "name", output->name);
     write_key_count(out, "rows", output->rows);
     write_key_count(out, "rows_agree", output->rows_agree);
     write_key_count(out, "rows_mismatched", output->rows_mismatched);
@@ -198,7 +198,7 @@ static enum gw_status write_full(struct buf *out, const struct gathered *gathere
     buf_text(out, ",\"outputs\":[");
     for (uint32_t i = 0; i < report->answers.n_outputs; i++) {
         buf_text(out, i ? "," : "");
-        write_output(out, report->outputs[i], &report->answers.output[i]);
+        write_output(out, &report->answers.output[i]);
     }
     buf_printf(out, "],\"calls\":{\"requests\":%llu,\"primary_mean_us\":%.0f,\"shadow_mean_us\":%.0f}",
                (unsigned long long)report->calls, ratio((double)report->primary_call_us, calls),

@@ -11,17 +11,17 @@
 #include <time.h>
 
 #include "infer/request.h"
+#include "infer/shadow_metrics.h"
 
 /* Whose answers a run brings: the shadow's, or once more the primary's. */
 enum errand { ERRAND_ANSWERS, ERRAND_NOISE, ERRANDS };
 
-/* What one shard counts. Series are made when first needed. */
+/* What one shard counts. */
 struct shadow_part {
     struct shadow_report report;
     struct metric compared[ERRANDS], disagreed[ERRANDS]; /* read by any thread */
     struct worst *worst;                                 /* NULL: no examples are kept */
-    struct metric *sent, *dropped[SHADOW_DROPS], *verdicts[ERRANDS][COMPARE_VERDICTS];
-    struct histogram *primary_seconds, *shadow_seconds;
+    struct shadow_metrics *metrics;
 };
 
 struct shadow {
@@ -32,7 +32,6 @@ struct shadow {
     const struct config_shadow *config;
     struct compare_limits limits;
     uint64_t salt, noise_salt;
-    struct metrics *metrics;
     uint32_t n_parts;
     struct shadow_part parts[]; /* by shard */
 };
@@ -72,6 +71,17 @@ static bool open_worst(struct shadow *shadow)
     return all;
 }
 
+static bool open_metrics(struct shadow *shadow, struct metrics *metrics)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < shadow->n_parts; i++) {
+        shadow->parts[i].metrics =
+            shadow_metrics_new(metrics, shadow->endpoint->name, shadow->config->version->full_name);
+        all = all && shadow->parts[i].metrics;
+    }
+    return all;
+}
+
 struct shadow *shadow_new(const struct config_endpoint *endpoint, const struct config_shadow *config,
                           struct config *whole, struct metrics *metrics)
 {
@@ -85,9 +95,8 @@ struct shadow *shadow_new(const struct config_endpoint *endpoint, const struct c
     shadow->limits = (struct compare_limits){config->absolute, config->relative, config->top_k};
     shadow->salt = shadow_salt(endpoint->name, config->version->full_name);
     shadow->noise_salt = shadow_salt(config->version->full_name, "noise");
-    shadow->metrics = metrics;
     shadow->n_parts = whole->shards;
-    if (open_worst(shadow))
+    if (open_worst(shadow) && open_metrics(shadow, metrics))
         return shadow;
     shadow_unref(shadow);
     return NULL;
@@ -99,24 +108,14 @@ struct shadow *shadow_ref(struct shadow *shadow)
     return shadow;
 }
 
-static void part_clear(struct shadow_part *part, struct metrics *metrics)
-{
-    worst_free(part->worst);
-    metrics_release(metrics, part->sent);
-    for (int i = 0; i < SHADOW_DROPS; i++)
-        metrics_release(metrics, part->dropped[i]);
-    for (int i = 0; i < ERRANDS * COMPARE_VERDICTS; i++)
-        metrics_release(metrics, part->verdicts[i / COMPARE_VERDICTS][i % COMPARE_VERDICTS]);
-    metrics_release(metrics, part->primary_seconds);
-    metrics_release(metrics, part->shadow_seconds);
-}
-
 void shadow_unref(struct shadow *shadow)
 {
     if (!shadow || atomic_fetch_sub_explicit(&shadow->refs, 1, memory_order_acq_rel) > 1)
         return;
-    for (uint32_t i = 0; i < shadow->n_parts; i++)
-        part_clear(&shadow->parts[i], shadow->metrics);
+    for (uint32_t i = 0; i < shadow->n_parts; i++) {
+        worst_free(shadow->parts[i].worst);
+        shadow_metrics_free(shadow->parts[i].metrics);
+    }
     config_unref(shadow->whole);
     free(shadow);
 }
@@ -174,53 +173,32 @@ const char *shadow_drop_name(enum shadow_drop drop)
     return names[drop];
 }
 
-/* label: the third one's name; NULL: there is none. */
-static void count(const struct shadow *shadow, struct metric **series, enum metric_id id, const char *label,
-                  const char *value, uint64_t n)
-{
-    const char *const labels[] = {
-        "endpoint", shadow->endpoint->name, "version", shadow->config->version->full_name, label, value,
-        NULL};
-    if (!*series)
-        *series = metrics_series(shadow->metrics, id, labels);
-    if (*series)
-        metric_add(*series, n);
-}
-
 static void count_dropped(struct shadow *shadow, uint32_t shard, enum shadow_drop drop, uint32_t rows)
 {
     struct shadow_part *part = &shadow->parts[shard];
     part->report.dropped[drop] += rows;
-    count(shadow, &part->dropped[drop], METRIC_SHADOW_DROPPED, "cause", shadow_drop_name(drop), rows);
+    shadow_metrics_dropped(part->metrics, drop, rows);
 }
 
 static void count_sent(struct shadow *shadow, uint32_t shard, uint32_t rows)
 {
     struct shadow_part *part = &shadow->parts[shard];
     part->report.sent += rows;
-    count(shadow, &part->sent, METRIC_SHADOW_SENT, NULL, NULL, rows);
+    shadow_metrics_sent(part->metrics, rows);
 }
 
-static void count_verdict(const struct shadow_run *run, enum compare_verdict verdict)
+static void count_compared(const struct shadow_run *run, const struct compare_summary *compared)
 {
     struct shadow_part *part = run_part(run);
     bool is_noise = run->errand == ERRAND_NOISE;
-    const struct compare_summary *summary = is_noise ? &part->report.noise : &part->report.answers;
-    count(run->shadow, &part->verdicts[run->errand][verdict],
-          is_noise ? METRIC_SHADOW_NOISE : METRIC_SHADOW_ROWS, "outcome", compare_verdict_name(verdict), 1);
+    struct compare_summary *summary = is_noise ? &part->report.noise : &part->report.answers;
+    compare_add(summary, compared);
     metric_set(&part->compared[run->errand], compare_answered(summary));
     metric_set(&part->disagreed[run->errand], compare_disagreed(summary));
-}
-
-static void observe_call(const struct shadow *shadow, struct histogram **series, const char *side,
-                         uint64_t call_us)
-{
-    if (!*series)
-        *series = metrics_histogram(shadow->metrics, METRIC_SHADOW_CALL_SECONDS,
-                                    METRIC_LABELS("endpoint", shadow->endpoint->name, "version",
-                                                  shadow->config->version->full_name, "side", side));
-    if (*series)
-        histogram_observe(*series, call_us);
+    if (is_noise)
+        shadow_metrics_noise(part->metrics, compared);
+    else
+        shadow_metrics_compared(part->metrics, compared);
 }
 
 /* Where models answered on both sides: what their calls took. */
@@ -232,8 +210,7 @@ static void count_calls(const struct shadow_run *run)
     part->report.calls++;
     part->report.primary_call_us += run->primary_call_us;
     part->report.shadow_call_us += run->job.call_us;
-    observe_call(run->shadow, &part->primary_seconds, "primary", run->primary_call_us);
-    observe_call(run->shadow, &part->shadow_seconds, "shadow", run->job.call_us);
+    shadow_metrics_calls(part->metrics, run->primary_call_us, run->job.call_us);
 }
 
 /* --- admission: everything is counted before it is taken --- */
@@ -575,31 +552,19 @@ static void keep_example(const struct shadow_run *run, uint32_t row, struct comp
         return; /* no memory: one example less, which nothing else depends on */
 }
 
-/* The summary counts outputs by their number; people want their names. */
-static void note_outputs(struct shadow_report *report, const struct predict_result *primary)
+static void run_compare(const struct shadow_run *run, uint32_t row, struct compare_summary *summary)
 {
-    for (uint32_t i = 0; i < primary->n_outputs && i < COMPARE_OUTPUTS_MAX; i++)
-        snprintf(report->outputs[i], sizeof report->outputs[i], "%s", primary->outputs[i].spec.name);
-}
-
-static void run_compare(const struct shadow_run *run, uint32_t row)
-{
-    struct shadow_report *report = &run_part(run)->report;
     const struct row_outcome *primary = &run->primary[row], *shadow = &run->job.outcomes[row];
-    bool is_noise = run->errand == ERRAND_NOISE;
-    if (!is_noise && !report->answers.n_outputs && primary->result)
-        note_outputs(report, primary->result);
-    struct compare_row compared =
-        compare_row(primary->result, primary->row, shadow->result, shadow->row, &run->shadow->limits,
-                    is_noise ? &report->noise : &report->answers);
-    count_verdict(run, compared.verdict);
-    if (!is_noise)
+    struct compare_row compared = compare_row(primary->result, primary->row, shadow->result, shadow->row,
+                                              &run->shadow->limits, summary);
+    if (run->errand == ERRAND_ANSWERS)
         keep_example(run, row, compared);
 }
 
 static void run_home(struct job *job)
 {
     struct shadow_run *run = container_of(job, struct shadow_run, job);
+    struct compare_summary compared = {0};
     loop_timer_cancel(job->loop, &run->timer);
     line_leave(run);
     for (uint32_t i = 0; i < job->entry.n_rows; i++) {
@@ -607,8 +572,9 @@ static void run_home(struct job *job)
         if (drop != SHADOW_DROPS)
             count_dropped(run->shadow, run->shard, drop, 1);
         else
-            run_compare(run, i);
+            run_compare(run, i, &compared);
     }
+    count_compared(run, &compared);
     count_calls(run);
     run_free(run);
 }
@@ -642,8 +608,6 @@ void shadow_report_add(const struct shadow *shadow, uint32_t shard, struct shado
     report->sent += from->sent;
     for (int i = 0; i < SHADOW_DROPS; i++)
         report->dropped[i] += from->dropped[i];
-    if (from->answers.n_outputs > report->answers.n_outputs)
-        memcpy(report->outputs, from->outputs, sizeof report->outputs);
     compare_add(&report->answers, &from->answers);
     compare_add(&report->noise, &from->noise);
     report->calls += from->calls;

@@ -83,14 +83,11 @@ enum shadow_drop {
 };
 const char *shadow_drop_name(enum shadow_drop drop); /* "rows_limit"; for metrics and people */
 
-enum { SHADOW_NAME_BYTES = 64 };
-
 /* All that one shard knows of it, or several, added up. */
 struct shadow_report {
     uint64_t sent;                                  /* rows */
     uint64_t dropped[SHADOW_DROPS];                 /* rows, sent or not; the noise floor's too */
     struct compare_summary answers, noise;
-    char outputs[COMPARE_OUTPUTS_MAX][SHADOW_NAME_BYTES]; /* names, cut; of answers.output */
     uint64_t calls, primary_call_us, shadow_call_us; /* requests that models answered on both sides; sums of what their calls took */
 };
 /* Adds one shard's part. On that shard's thread. */

@@ -3,6 +3,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "support/float16.h"
@@ -180,6 +181,22 @@ static bool same_shape(const struct tensor_spec *a, const struct tensor_spec *b)
     return memcmp(a->shape + 1, b->shape + 1, (a->dims - 1u) * sizeof *a->shape) == 0;
 }
 
+/* Where an output of this name is counted; guess: where it may well be. NULL: the table is full. */
+static struct compare_output *count_in(struct compare_summary *summary, const char *name, uint32_t guess)
+{
+    struct compare_output *outputs = summary->output;
+    if (guess < summary->n_outputs && !strncmp(outputs[guess].name, name, COMPARE_NAME_ROOM - 1))
+        return &outputs[guess];
+    for (uint32_t i = 0; i < summary->n_outputs; i++)
+        if (!strncmp(outputs[i].name, name, COMPARE_NAME_ROOM - 1))
+            return &outputs[i];
+    if (summary->n_outputs == COMPARE_OUTPUTS_MAX)
+        return NULL;
+    struct compare_output *fresh = &outputs[summary->n_outputs++];
+    snprintf(fresh->name, sizeof fresh->name, "%s", name);
+    return fresh;
+}
+
 static const struct tensor *output_named(const struct predict_result *result, const char *name)
 {
     for (uint32_t i = 0; i < result->n_outputs; i++)
@@ -225,16 +242,14 @@ static struct compare_row compare_answers(const struct predict_result *primary, 
 {
     struct compare_row row = {COMPARE_AGREES, 0};
     struct compare_output uncounted = {0};
-    if (!summary->n_outputs)
-        summary->n_outputs =
-            primary->n_outputs < COMPARE_OUTPUTS_MAX ? primary->n_outputs : COMPARE_OUTPUTS_MAX;
     if (primary->n_outputs != shadow->n_outputs)
         worsen(&row, COMPARE_SHAPE, 0);
     for (uint32_t i = 0; i < primary->n_outputs; i++) {
         const struct tensor *output = &primary->outputs[i];
+        struct compare_output *counted = count_in(summary, output->spec.name, i);
         struct compare_row each =
             compare_outputs(output, primary_row, output_named(shadow, output->spec.name), shadow_row, limits,
-                            i < COMPARE_OUTPUTS_MAX ? &summary->output[i] : &uncounted);
+                            counted ? counted : &uncounted);
         if (each.badness > row.badness)
             row = each;
     }
@@ -279,10 +294,11 @@ void compare_add(struct compare_summary *into, const struct compare_summary *fro
     into->rows += from->rows;
     for (int i = 0; i < COMPARE_VERDICTS; i++)
         into->verdict[i] += from->verdict[i];
-    if (from->n_outputs > into->n_outputs)
-        into->n_outputs = from->n_outputs;
-    for (int i = 0; i < COMPARE_OUTPUTS_MAX; i++)
-        add_output(&into->output[i], &from->output[i]);
+    for (uint32_t i = 0; i < from->n_outputs; i++) {
+        struct compare_output *counted = count_in(into, from->output[i].name, i);
+        if (counted)
+            add_output(counted, &from->output[i]);
+    }
 }
 
 uint64_t compare_disagreed(const struct compare_summary *summary)

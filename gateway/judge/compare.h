@@ -16,6 +16,7 @@
 
 #define COMPARE_OUTPUTS_MAX 16 /* outputs beyond are judged with their row, but not counted on their own */
 #define COMPARE_TOP_MAX     32
+#define COMPARE_NAME_ROOM   129 /* of an output's name, as long as replicas may choose it */
 
 struct compare_limits {
     double absolute, relative; /* floats agree when |shadow - primary| <= absolute + relative |primary| */
@@ -38,6 +39,7 @@ enum compare_verdict {
 const char *compare_verdict_name(enum compare_verdict verdict); /* "tolerance"; for metrics and people */
 
 struct compare_output {
+    char name[COMPARE_NAME_ROOM];
     uint64_t rows, rows_agree;       /* rows in which both had it in one shape */
     uint64_t rows_mismatched;        /* missing, or another datatype or shape */
     uint64_t numbers;                /* pairs of finite numbers, integers included */
@@ -50,7 +52,7 @@ struct compare_output {
 struct compare_summary {
     uint64_t rows;                   /* offered */
     uint64_t verdict[COMPARE_VERDICTS]; /* they sum to rows */
-    uint32_t n_outputs;              /* of the primary, as first seen; by its order */
+    uint32_t n_outputs;              /* of the primary, by name, as they were first seen */
     struct compare_output output[COMPARE_OUTPUTS_MAX];
 };
 
@@ -66,7 +68,7 @@ struct compare_row {
 struct compare_row compare_row(const struct predict_result *primary, uint32_t primary_row,
                                const struct predict_result *shadow, uint32_t shadow_row,
                                const struct compare_limits *limits, struct compare_summary *summary);
-/* Summaries of the same primary version, whose outputs keep their order. */
+/* Outputs of the same name are added up. */
 void compare_add(struct compare_summary *into, const struct compare_summary *from);
 
 /* Rows that both answered and that differ, and rows that both answered: a tally for evidence_rates. */

@@ -4,6 +4,8 @@
  */
 #include "support/metrics.h"
 
+#include <float.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum metric_type { COUNTER, GAUGE, SECONDS, ROWS };
+enum metric_type { COUNTER, GAUGE, LARGEST, SECONDS, ROWS, AMOUNTS };
 
 static const struct family {
     const char *name, *help;
@@ -34,6 +36,11 @@ struct histogram {
     _Atomic uint64_t sum;
 };
 
+struct amounts {
+    _Atomic uint64_t count;
+    _Atomic uint64_t sum; /* a double's bits, as in a LARGEST */
+};
+
 struct instance {
     struct instance *next;
     bool idle; /* given back: nobody writes it */
@@ -41,6 +48,7 @@ struct instance {
     _Alignas(64) union { /* a cache line of its own: each has another writer */
         struct metric metric;
         struct histogram histogram;
+        struct amounts amounts;
     };
 };
 
@@ -122,7 +130,7 @@ static struct instance *instance_new(enum metric_id id)
     if (!instance)
         return NULL;
     memset(instance, 0, bytes);
-    instance->is_gauge = families[id].type == GAUGE;
+    instance->is_gauge = families[id].type == GAUGE || families[id].type == LARGEST;
     return instance;
 }
 
@@ -167,6 +175,12 @@ struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, 
 {
     struct instance *instance = instance_get(metrics, id, labels);
     return instance ? &instance->histogram : NULL;
+}
+
+struct amounts *metrics_amounts(struct metrics *metrics, enum metric_id id, const char *const *labels)
+{
+    struct instance *instance = instance_get(metrics, id, labels);
+    return instance ? &instance->amounts : NULL;
 }
 
 void metrics_release(struct metrics *metrics, void *of)
@@ -231,6 +245,40 @@ uint64_t histogram_quantile(const struct histogram *histogram, double q)
     return total ? bucket_bound(BUCKETS - 1) : 0;
 }
 
+/* --- reals --- */
+
+static double read_real(const _Atomic uint64_t *cell)
+{
+    uint64_t bits = atomic_load_explicit(cell, memory_order_relaxed);
+    double real;
+    memcpy(&real, &bits, sizeof real);
+    return real;
+}
+
+static void write_real(_Atomic uint64_t *cell, double real)
+{
+    uint64_t bits;
+    memcpy(&bits, &real, sizeof bits);
+    atomic_store_explicit(cell, bits, memory_order_relaxed);
+}
+
+static double add_finite(double a, double b)
+{
+    return fmin(a + b, DBL_MAX);
+}
+
+void amounts_add(struct amounts *amounts, double sum, uint64_t n)
+{
+    write_real(&amounts->sum, add_finite(read_real(&amounts->sum), sum));
+    bump(&amounts->count, n);
+}
+
+void metric_raise(struct metric *metric, double value)
+{
+    if (value > read_real(&metric->value))
+        write_real(&metric->value, value);
+}
+
 /* --- text --- */
 
 static void render_value(struct buf *out, const char *name, const struct series *series, bool is_signed)
@@ -243,6 +291,33 @@ static void render_value(struct buf *out, const char *name, const struct series 
         buf_printf(out, "%lld\n", (long long)sum);
     else
         buf_printf(out, "%llu\n", (unsigned long long)sum);
+}
+
+static void render_real(struct buf *out, const char *name, const char *suffix, const char *labels,
+                        double real)
+{
+    buf_printf(out, labels[0] ? "%s%s{%s} %.9g\n" : "%s%s%s %.9g\n", name, suffix, labels, real);
+}
+
+static void render_largest(struct buf *out, const char *name, const struct series *series)
+{
+    double largest = 0;
+    for (const struct instance *instance = series->instances; instance; instance = instance->next)
+        largest = fmax(largest, read_real(&instance->metric.value));
+    render_real(out, name, "", series->labels, largest);
+}
+
+static void render_amounts(struct buf *out, const char *name, const struct series *series)
+{
+    double sum = 0;
+    uint64_t count = 0;
+    for (const struct instance *instance = series->instances; instance; instance = instance->next) {
+        sum = add_finite(sum, read_real(&instance->amounts.sum));
+        count += atomic_load_explicit(&instance->amounts.count, memory_order_relaxed);
+    }
+    render_real(out, name, "_sum", series->labels, sum);
+    buf_printf(out, series->labels[0] ? "%s_count{%s} %llu\n" : "%s_count%s %llu\n", name, series->labels,
+               (unsigned long long)count);
 }
 
 static void render_bucket(struct buf *out, const char *name, const char *labels, const char *bound,
@@ -277,9 +352,30 @@ static void render_histogram(struct buf *out, const struct family *family, const
                (unsigned long long)seen);
 }
 
+static void render_series(struct buf *out, const struct family *family, const struct series *series)
+{
+    switch (family->type) {
+    case COUNTER:
+    case GAUGE:
+        render_value(out, family->name, series, family->type == GAUGE);
+        break;
+    case LARGEST:
+        render_largest(out, family->name, series);
+        break;
+    case SECONDS:
+    case ROWS:
+        render_histogram(out, family, series);
+        break;
+    case AMOUNTS:
+        render_amounts(out, family->name, series);
+        break;
+    }
+}
+
 void metrics_render(struct metrics *metrics, struct buf *out)
 {
-    static const char *const types[] = {"counter", "gauge", "histogram", "histogram"};
+    static const char *const types[] = {[COUNTER] = "counter",   [GAUGE] = "gauge",    [LARGEST] = "gauge",
+                                        [SECONDS] = "histogram", [ROWS] = "histogram", [AMOUNTS] = "summary"};
     pthread_mutex_lock(&metrics->lock);
     for (int id = 0; id < METRIC_COUNT; id++) {
         const struct family *family = &families[id];
@@ -287,12 +383,8 @@ void metrics_render(struct metrics *metrics, struct buf *out)
             continue;
         buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", family->name, family->help, family->name,
                    types[family->type]);
-        for (const struct series *series = metrics->series[id]; series; series = series->next) {
-            if (family->type == SECONDS || family->type == ROWS)
-                render_histogram(out, family, series);
-            else
-                render_value(out, family->name, series, family->type == GAUGE);
-        }
+        for (const struct series *series = metrics->series[id]; series; series = series->next)
+            render_series(out, family, series);
     }
     pthread_mutex_unlock(&metrics->lock);
 }

@@ -1,9 +1,9 @@
 /*
- * metrics: counters, gauges and histograms, and their Prometheus text.
+ * metrics: counters, gauges, histograms and sums of reals, and their Prometheus text.
  *
  * A family is a row of METRICS_TABLE. Code asks once, at set-up, for a series of a family with its
  * labels and keeps the pointer; each asker gets an instance of its own (so that a shard writes without
- * sharing a cache line), and instances with equal labels are summed when rendered.
+ * sharing a cache line), and instances with equal labels are summed when rendered; of a LARGEST the largest is shown.
  * One thread writes an instance, any thread may render. An instance given back keeps what it counted, and goes to the
  * next who asks for its labels: so series only grow, however often their writers come and go.
  */
@@ -43,6 +43,11 @@
     X(METRIC_SHADOW_DROPPED,      COUNTER,   "xebec_shadow_dropped_rows_total",      "Rows not compared, by endpoint, version and cause.") \
     X(METRIC_SHADOW_NOISE,        COUNTER,   "xebec_shadow_noise_rows_total",        "Rows that the primary was asked once more, by endpoint, the shadow's version and outcome: the noise floor.") \
     X(METRIC_SHADOW_CALL_SECONDS, SECONDS,   "xebec_shadow_call_seconds",            "Time of the models' calls for requests that both sides computed, by endpoint, version and side: primary or shadow.") \
+    X(METRIC_SHADOW_OUTPUT_ROWS,  COUNTER,   "xebec_shadow_output_rows_total",       "Outputs of rows of a shadow, by endpoint, version, output and outcome: agrees, differs, or mismatched (not there, or of another type or shape).") \
+    X(METRIC_SHADOW_OUTPUT_ERROR, AMOUNTS,   "xebec_shadow_output_error",            "How far a shadow's numbers are from the primary's, |shadow - primary|, by endpoint, version and output: _sum / _count is the mean.") \
+    X(METRIC_SHADOW_OUTPUT_MOST,  LARGEST,   "xebec_shadow_output_error_max",        "The largest |shadow - primary| since the shadow began, by endpoint, version and output.") \
+    X(METRIC_SHADOW_OUTPUT_NAN,   COUNTER,   "xebec_shadow_output_nan_total",        "Numbers that are NaN, by endpoint, version, output and side: primary or shadow.") \
+    X(METRIC_SHADOW_OUTPUT_TOP_K, AMOUNTS,   "xebec_shadow_output_top_k_overlap",    "Of a row's k largest numbers those that both sides have, 0 to 1, by endpoint, version and output: _sum / _count is the mean.") \
     X(METRIC_REPLICAS_UP,         GAUGE,     "xebec_replicas_up",                    "Replicas ready to serve, by version.") \
     X(METRIC_REPLICAS,            GAUGE,     "xebec_replicas",                       "Replicas configured or found by name, by version; without those that drain.") \
     X(METRIC_REPLICA_STATES,      GAUGE,     "xebec_replica_states",                 "Replicas, by version and state.") \
@@ -101,6 +106,12 @@ void histogram_observe(struct histogram *histogram, uint64_t value);
 /* The value below which q (0..1) of the observations lie, within 12 %; 0 when there are none. */
 uint64_t histogram_quantile(const struct histogram *histogram, double q);
 
+/* A sum of reals, and of how many: a Prometheus summary without quantiles. It stays finite. */
+struct amounts;
+void amounts_add(struct amounts *amounts, double sum, uint64_t n);
+/* Of a LARGEST, a real that is 0 at first: to `value`, if that is more. */
+void metric_raise(struct metric *metric, double value);
+
 struct metrics *metrics_new(void) GW_MUST_CHECK;
 void metrics_free(struct metrics *metrics); /* frees every instance too */
 
@@ -113,10 +124,11 @@ void metrics_free(struct metrics *metrics); /* frees every instance too */
  */
 struct metric *metrics_series(struct metrics *metrics, enum metric_id id, const char *const *labels) GW_MUST_CHECK;
 struct histogram *metrics_histogram(struct metrics *metrics, enum metric_id id, const char *const *labels) GW_MUST_CHECK;
+struct amounts *metrics_amounts(struct metrics *metrics, enum metric_id id, const char *const *labels) GW_MUST_CHECK;
 
 /*
- * The writer is done with it: `instance` is what metrics_series() or metrics_histogram() returned; NULL is harmless. Counts
- * stay, a gauge goes to zero. Any thread.
+ * The writer is done with it: `instance` is what one of the three above returned; NULL is harmless. Counts stay, a gauge
+ * and a LARGEST go to zero. Any thread.
  */
 void metrics_release(struct metrics *metrics, void *instance);
 

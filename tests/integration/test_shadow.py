@@ -82,6 +82,50 @@ def test_agreement_is_counted_exactly(two, start_gateway):
     assert sorted(two[1].rows_seen()) == [float(number) for number in range(8)]
 
 
+def outputs_counted(gateway):
+    """{(family without its prefix, output, whatever label is left): value} of xebec_shadow_output_*"""
+    prefix = "xebec_shadow_output_"
+    found = {}
+    for (name, pairs), value in gateway.metrics().samples.items():
+        if name.startswith(prefix):
+            labels = dict(pairs)
+            assert (labels.pop("endpoint"), labels.pop("version")) == ("e", "m@v2"), (name, pairs)
+            found[(name.removeprefix(prefix), labels.pop("output"), *labels.values())] = value
+    return found
+
+
+def test_errors_by_output_are_metrics_too(two, start_gateway):
+    two[1].play(version="v2", mode="skew", bad=3.0, by=0.5)
+    gateway = start_gateway(shadow_config(*two, top_k=1)).wait_ready()
+    ask(gateway, 8)
+    settled(gateway, 8)
+    assert outputs_counted(gateway) == {
+        ("rows_total", "y", "agrees"): 7, ("rows_total", "y", "differs"): 1,
+        ("error_sum", "y"): 1, ("error_count", "y"): 16, ("error_max", "y"): 0.5,
+        ("top_k_overlap_sum", "y"): 8, ("top_k_overlap_count", "y"): 8}
+    two[1].play(version="v2", mode="skew", bad=9.0, by="nan")
+    ask(gateway, 2, first=8)
+    settled(gateway, 10)
+    counted = outputs_counted(gateway)
+    assert counted["nan_total", "y", "shadow"] == 2 and ("nan_total", "y", "primary") not in counted, counted
+    assert counted["rows_total", "y", "differs"] == 2 and counted["error_count", "y"] == 18 and counted["error_max", "y"] == 0.5
+
+
+def test_a_reload_that_ends_a_shadow_keeps_its_counts_and_forgets_its_largest_error(two, start_gateway):
+    two[1].play(version="v2", mode="skew", by=0.5)
+    gateway = start_gateway(shadow_config(*two)).wait_ready()
+    ask(gateway, 4)
+    settled(gateway, 4)
+    reload(gateway, shadow_config(*two, tolerance={"absolute": 1}))
+    assert told(gateway)["compared"] == 0, "another shadow"
+    two[1].play(version="v2", mode="skew", by=0.25)
+    ask(gateway, 2, first=4)
+    settled(gateway, 2)
+    counted = outputs_counted(gateway)
+    assert counted["error_count", "y"] == 12 and counted["error_sum", "y"] == 4 * 2 * 0.5 + 2 * 2 * 0.25, counted
+    wait_until(lambda: outputs_counted(gateway)["error_max", "y"] == 0.25, "the largest error of this shadow")
+
+
 def test_a_tolerance_is_what_the_file_says(two, start_gateway):
     two[1].play(version="v2", mode="skew", by=0.5)
     gateway = start_gateway(shadow_config(*two, tolerance={"absolute": 0.5, "relative": 0})).wait_ready()

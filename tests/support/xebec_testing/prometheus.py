@@ -29,7 +29,7 @@ class Metrics:
 
     def family(self, name):
         stem = re.sub(r"_(bucket|sum|count)$", "", name)
-        return stem if self.type.get(stem) == "histogram" else name
+        return stem if self.type.get(stem) in ("histogram", "summary") else name
 
     def sum(self, name, **labels):
         """All samples of this name whose labels include these."""

@@ -249,7 +249,7 @@ Test(shadow, a_run_owns_all_it_needs_and_outlives_its_request)
     cr_assert_eq(told.answers.verdict[COMPARE_AGREES], 1);
     cr_assert_eq(told.answers.verdict[COMPARE_TOLERANCE], 1);
     cr_assert_eq(told.answers.verdict[COMPARE_NOT_FINITE], 1);
-    cr_assert_str_eq(told.outputs[0], "y");
+    cr_assert_str_eq(told.answers.output[0].name, "y");
     cr_assert_eq(told.calls, 1);
     cr_assert_eq(told.primary_call_us, 100);
     cr_assert_eq(told.shadow_call_us, 300);

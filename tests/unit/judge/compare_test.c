@@ -213,6 +213,32 @@ Test(compare, outputs_are_matched_by_name_and_beyond_the_table_still_judged)
     cr_assert_eq(summary.output[COMPARE_OUTPUTS_MAX - 1].rows_agree, 2);
 }
 
+Test(compare, outputs_are_counted_by_name_in_whatever_order_they_come)
+{
+    const int64_t one = 1, two = 2;
+    struct answer primary, shadow;
+    struct compare_summary summary = {0}, other = {0}, sum = {0};
+    answer_init(&primary, DT_INT64, 1, 1, &one, 8);
+    answer_init(&shadow, DT_INT64, 1, 1, &two, 8);
+    primary.outputs[1] = primary.outputs[0], primary.outputs[1].spec.name = "z";
+    shadow.outputs[1] = primary.outputs[1];
+    primary.result.n_outputs = shadow.result.n_outputs = 2;
+    compare_row(&primary.result, 0, &shadow.result, 0, &exact, &summary); /* y differs, z agrees */
+    struct tensor first = primary.outputs[0];
+    primary.outputs[0] = primary.outputs[1], primary.outputs[1] = first;
+    compare_row(&primary.result, 0, &shadow.result, 0, &exact, &other); /* the same, z first */
+    compare_add(&sum, &summary);
+    compare_add(&sum, &other);
+    compare_row(&primary.result, 0, &shadow.result, 0, &exact, &sum);
+    cr_assert_eq(sum.n_outputs, 2);
+    cr_assert_str_eq(sum.output[0].name, "y");
+    cr_assert_str_eq(sum.output[1].name, "z");
+    cr_assert_eq(sum.output[0].rows, 3);
+    cr_assert_eq(sum.output[0].rows_agree, 0);
+    cr_assert_eq(sum.output[1].rows_agree, 3);
+    cr_assert_str_eq(other.output[0].name, "z");
+}
+
 Test(compare, failures_are_told_apart)
 {
     const float data[2] = {0};

@@ -3,6 +3,7 @@
 #include "support/metrics.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +218,41 @@ Test(metrics, families_stand_in_table_order_with_their_types)
         cr_assert_str_eq(page->typed[i], expected[i].name);
         cr_assert_str_eq(page->types[i], expected[i].type);
     }
+}
+
+/* --- reals --- */
+
+Test(metrics, amounts_are_a_summary_and_add_up_over_instances)
+{
+    const char *const *labels = METRIC_LABELS("output", "y");
+    struct amounts *here = metrics_amounts(metrics, METRIC_SHADOW_OUTPUT_ERROR, labels);
+    struct amounts *there = metrics_amounts(metrics, METRIC_SHADOW_OUTPUT_ERROR, labels);
+    amounts_add(here, 0.25, 3);
+    amounts_add(here, 0.5, 1);
+    amounts_add(there, 1e-3, 2);
+    metrics_release(metrics, there);
+    const struct page *page = read_page();
+    cr_assert_str_eq(page->types[0], "summary");
+    cr_assert_float_eq(value_of(page, "xebec_shadow_output_error_sum", "output=\"y\""), 0.751, 1e-12);
+    cr_assert_eq(value_of(page, "xebec_shadow_output_error_count", "output=\"y\""), 6);
+    amounts_add(here, 1.7e308, 1);
+    amounts_add(here, 1.7e308, 1);
+    cr_assert_lt(value_of(read_page(), "xebec_shadow_output_error_sum", "output=\"y\""), INFINITY);
+}
+
+Test(metrics, of_a_largest_the_largest_instance_is_shown_until_it_is_given_back)
+{
+    const char *const *labels = METRIC_LABELS("output", "y");
+    struct metric *here = metrics_series(metrics, METRIC_SHADOW_OUTPUT_MOST, labels);
+    struct metric *there = metrics_series(metrics, METRIC_SHADOW_OUTPUT_MOST, labels);
+    metric_raise(here, 2.5);
+    metric_raise(here, 1);
+    metric_raise(there, 0.125);
+    const struct page *page = read_page();
+    cr_assert_str_eq(page->types[0], "gauge");
+    cr_assert_eq(value_of(page, "xebec_shadow_output_error_max", "output=\"y\""), 2.5);
+    metrics_release(metrics, here);
+    cr_assert_eq(value_of(read_page(), "xebec_shadow_output_error_max", "output=\"y\""), 0.125);
 }
 
 /* --- histograms --- */
