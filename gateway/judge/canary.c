@@ -24,7 +24,6 @@ struct block {
 
 static void set_phase(struct canary *canary, enum canary_phase phase, uint64_t now_us, const char *format,
                       ...) GW_PRINTF(4, 5);
-static bool is_live(const struct canary *canary);
 static void begin_step(struct canary *canary, uint32_t step, uint64_t now_us);
 static uint64_t time_passed(struct canary *canary, uint64_t now_us);
 static void take_block(struct canary *canary, const struct arm_counts counts[BOOK_ARMS], struct block *block);
@@ -40,7 +39,7 @@ void canary_start(struct canary *canary, const struct config_canary *config, uin
 {
     memset(canary, 0, sizeof *canary);
     canary->config = config;
-    canary->last_us = now_us;
+    canary->began_us = canary->last_us = now_us;
     draws_init(&canary->errors, config->errors, 0);
     draws_init(&canary->slow, 0, 0);
     canary->slow_quantile = config->latency_quantile;
@@ -57,7 +56,7 @@ bool canary_judge(struct canary *canary, const struct arm_counts counts[BOOK_ARM
     enum canary_phase phase = canary->phase;
     uint32_t step = canary->step;
     uint64_t passed_us = time_passed(canary, now_us);
-    if (!is_live(canary))
+    if (!canary_is_live(canary))
         return false;
     take_block(canary, counts, &block);
     observe(canary, &block);
@@ -77,9 +76,14 @@ bool canary_judge(struct canary *canary, const struct arm_counts counts[BOOK_ARM
     return canary->phase != phase || canary->step != step || canary_weight(canary) != weight;
 }
 
+bool canary_is_live(const struct canary *canary)
+{
+    return canary->phase == CANARY_RUNNING || canary->phase == CANARY_PAUSED;
+}
+
 double canary_weight(const struct canary *canary)
 {
-    if (is_live(canary))
+    if (canary_is_live(canary))
         return canary->begun ? canary->config->steps[canary->step] : 0;
     return canary->phase == CANARY_PROMOTED ? 1 : 0;
 }
@@ -117,11 +121,6 @@ bool canary_rollback(struct canary *canary, const char *why, uint64_t now_us)
 }
 
 /* --- state --- */
-
-static bool is_live(const struct canary *canary)
-{
-    return canary->phase == CANARY_RUNNING || canary->phase == CANARY_PAUSED;
-}
 
 /* The only place that changes the phase. Words stay on one line. */
 static void set_phase(struct canary *canary, enum canary_phase phase, uint64_t now_us, const char *format,
@@ -250,12 +249,11 @@ static void take_draws(struct canary *canary, const struct arm_counts counts[BOO
         memset(block->drawn, 0, sizeof block->drawn);
 }
 
-static void take_hard_counts(struct canary *canary, const struct arm_counts *counts, bool same)
+static void take_faults(struct canary *canary, const struct arm_counts *counts, bool same)
 {
     const struct arm_counts *seen = &canary->seen[1];
-    canary->crashed += new_of(counts->crashed, seen->crashed, same);
-    canary->contract += new_of(counts->contract, seen->contract, same);
-    canary->nan += new_of(counts->nan, seen->nan, same);
+    const struct canary_faults before = {seen->crashed, seen->contract, seen->nan};
+    canary_faults_add(&canary->faults, counts, &before, same);
 }
 
 static void take_block(struct canary *canary, const struct arm_counts counts[BOOK_ARMS], struct block *block)
@@ -271,7 +269,7 @@ static void take_block(struct canary *canary, const struct arm_counts counts[BOO
         same[i] = same_books(&counts[i], &canary->seen[i]);
     take_latencies(canary, counts, same, block);
     take_disagreement(canary, &counts[1], block);
-    take_hard_counts(canary, &counts[1], same[1]);
+    take_faults(canary, &counts[1], same[1]);
     for (uint32_t i = 0; i < BOOK_ARMS; i++) {
         block->requests[i] = new_requests(&canary->seen[i], &counts[i], same[i]);
         uint64_t bad = canary->seen[i].bad;
@@ -366,20 +364,11 @@ static double limit_of(const struct canary *canary)
 
 static bool stop_hard(struct canary *canary, uint64_t now_us)
 {
-    const struct config_canary *config = canary->config;
-    const struct {
-        uint64_t n, tolerated;
-        const char *what;
-    } faults[] = {{canary->crashed, config->crashes, "replicas lost with calls in flight"},
-                  {canary->contract, config->contract, "requests for which the replica broke its contract"},
-                  {canary->nan, config->nan, "requests answered with a NaN"}};
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++)
-        if (faults[i].n > faults[i].tolerated) {
-            set_phase(canary, CANARY_ROLLED_BACK, now_us, "hard stop: %s: %" PRIu64 ", tolerated %" PRIu64,
-                      faults[i].what, faults[i].n, faults[i].tolerated);
-            return true;
-        }
-    return false;
+    char why[CANARY_WHY_ROOM];
+    if (!canary_faults_exceed(&canary->faults, canary->config, why, sizeof why))
+        return false;
+    set_phase(canary, CANARY_ROLLED_BACK, now_us, "%s", why);
+    return true;
 }
 
 static double percent(struct tally tally)

@@ -57,6 +57,7 @@
 
 #include "config/config.h"
 #include "judge/arm_book.h"
+#include "judge/canary_guard.h"
 #include "judge/evidence_draws.h"
 #include "judge/evidence_shares.h"
 #include "support/buf.h"
@@ -75,6 +76,7 @@ struct canary {
     uint32_t step;                        /* in config->steps */
     bool begun;                           /* the candidate has been ready: the step's weight is in force */
     enum canary_wait wait;
+    uint64_t began_us;                    /* canary_start(): which canary it is, in every gateway */
     uint64_t since_us;                    /* of phase and step */
     uint64_t held_us;                     /* of the dwell */
     uint64_t last_us;                     /* the last call */
@@ -88,7 +90,7 @@ struct canary {
     struct tally step_counts[BOOK_ARMS];  /* compared in this step; bad: errors */
     struct tally total[BOOK_ARMS];        /* the same, since the start; for people */
     struct tally slow_total[BOOK_ARMS];   /* bad: slow; for people */
-    uint64_t crashed, contract, nan;      /* of the candidate, since the start */
+    struct canary_faults faults;          /* since the start; hard stops */
 
     uint64_t slow_us;                     /* the baseline's quantile; 0: not known yet */
     struct latency_counts recent;         /* of the baseline, from which the next one is made */
@@ -104,6 +106,7 @@ void canary_start(struct canary *canary, const struct config_canary *config, uin
  * Returns true when phase, step or weight changed.
  */
 bool canary_judge(struct canary *canary, const struct arm_counts counts[BOOK_ARMS], bool candidate_ready, uint64_t now_us);
+bool canary_is_live(const struct canary *canary);  /* RUNNING or PAUSED */
 double canary_weight(const struct canary *canary); /* the candidate's share now, 0..1; the baseline has the rest */
 
 /* By a person, with words (cut at CANARY_WHY_ROOM). False: not from this phase; nothing changed. */

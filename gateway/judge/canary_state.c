@@ -31,11 +31,12 @@ struct field {
         name, FIELD_REAL, n, offsetof(struct canary, member)                                                 \
     }
 static const struct field fields[] = {
+    COUNTS("began_us", began_us, 1),
     COUNTS("since_us", since_us, 1),
     COUNTS("held_us", held_us, 1),
-    COUNTS("crashed", crashed, 1),
-    COUNTS("contract", contract, 1),
-    COUNTS("nan", nan, 1),
+    COUNTS("crashed", faults.crashed, 1),
+    COUNTS("contract", faults.contract, 1),
+    COUNTS("nan", faults.nan, 1),
     COUNTS("step", step_counts, 4),
     COUNTS("total", total, 4),
     COUNTS("slow_total", slow_total, 4),

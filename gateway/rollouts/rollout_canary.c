@@ -5,12 +5,15 @@
 #include <string.h>
 #include <time.h>
 
+enum { CRASHED, CONTRACT, NOT_A_NUMBER, FAULTS };
+static const char *const fault_names[FAULTS] = {"crash", "contract", "nan"};
+
 struct rollout_canary {
     struct canary state;
     struct config *config; /* one reference */
     const struct config_endpoint *endpoint;
     struct metrics *metrics;
-    struct metric *phases[CANARY_PHASES], *step, *p_values[CANARY_GATES];
+    struct metric *phases[CANARY_PHASES], *step, *p_values[CANARY_GATES], *faults[FAULTS];
 };
 
 /* --- from beginning to end --- */
@@ -32,6 +35,11 @@ static bool open_metrics(struct rollout_canary *canary)
         canary->p_values[i] = metrics_series(canary->metrics, METRIC_CANARY_P_VALUE,
                                              METRIC_LABELS("endpoint", name, "gate", gate));
         all = all && canary->p_values[i];
+    }
+    for (int i = 0; i < FAULTS; i++) {
+        canary->faults[i] = metrics_series(canary->metrics, METRIC_CANARY_FAULTS,
+                                           METRIC_LABELS("endpoint", name, "fault", fault_names[i]));
+        all = all && canary->faults[i];
     }
     canary->step = metrics_series(canary->metrics, METRIC_CANARY_STEP, METRIC_LABELS("endpoint", name));
     return all && canary->step;
@@ -62,6 +70,8 @@ void rollout_canary_free(struct rollout_canary *canary)
         metrics_release(canary->metrics, canary->phases[i]);
     for (int i = 0; i < CANARY_GATES; i++)
         metrics_release(canary->metrics, canary->p_values[i]);
+    for (int i = 0; i < FAULTS; i++)
+        metrics_release(canary->metrics, canary->faults[i]);
     metrics_release(canary->metrics, canary->step);
     config_unref(canary->config);
     free(canary);
@@ -82,17 +92,29 @@ bool rollout_canary_is_of(const struct rollout_canary *canary, const struct conf
 
 bool rollout_canary_is_over(const struct rollout_canary *canary)
 {
-    return canary->state.phase != CANARY_RUNNING && canary->state.phase != CANARY_PAUSED;
+    return !canary_is_live(&canary->state);
 }
 
 /* --- what happens to it --- */
 
-bool rollout_canary_judge(struct rollout_canary *canary, const struct plan *plan, bool may_advance)
+void rollout_canary_meet(const struct rollout_canary *canary, struct canary_guard *guard,
+                         const struct plan *plan, const struct config_endpoint *endpoint)
+{
+    struct arm_counts counts[BOOK_ARMS];
+    plan_count_arms(plan, endpoint, counts);
+    canary_guard_meet(guard, &canary->state, &counts[1]);
+}
+
+bool rollout_canary_judge(struct rollout_canary *canary, struct canary_guard *guard, const struct plan *plan,
+                          enum canary_duty duty)
 {
     struct arm_counts counts[BOOK_ARMS];
     const struct version *candidate = plan->versions[canary->endpoint->arms[1].version->index];
+    bool may_advance = duty == DUTY_JUDGE && version_is_ready(candidate);
+    uint64_t now_us = loop_wall_us();
     plan_count_arms(plan, canary->endpoint, counts);
-    return canary_judge(&canary->state, counts, may_advance && version_is_ready(candidate), loop_wall_us());
+    bool judged = duty != DUTY_GUARD && canary_judge(&canary->state, counts, may_advance, now_us);
+    return canary_guard_watch(guard, &canary->state, &counts[1], now_us) || judged;
 }
 
 bool rollout_canary_order(struct rollout_canary *canary, enum canary_order order, const char *why)
@@ -179,7 +201,7 @@ void rollout_canary_evidence(const struct rollout_canary *canary, struct buf *ou
     buf_printf(out, "; each rejects at %.3g", canary_gate_alpha(state));
 }
 
-void rollout_canary_show(const struct rollout_canary *canary)
+void rollout_canary_show(const struct rollout_canary *canary, const struct canary_guard *guard)
 {
     const struct canary *state = &canary->state;
     for (int i = 0; i < CANARY_PHASES; i++)
@@ -187,5 +209,8 @@ void rollout_canary_show(const struct rollout_canary *canary)
     for (int i = 0; i < CANARY_GATES; i++)
         if (canary->p_values[i])
             metric_set(canary->p_values[i], (uint64_t)(canary_p_value(state, (enum canary_gate)i) * 1e6));
+    metric_set(canary->faults[CRASHED], guard->faults.crashed);
+    metric_set(canary->faults[CONTRACT], guard->faults.contract);
+    metric_set(canary->faults[NOT_A_NUMBER], guard->faults.nan);
     metric_set(canary->step, state->begun ? state->step + 1 : 0);
 }

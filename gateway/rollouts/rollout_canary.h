@@ -29,11 +29,21 @@ bool rollout_canary_fits(const struct config_endpoint *endpoint, const char *tex
 bool rollout_canary_is_of(const struct rollout_canary *canary, const struct config *config);
 bool rollout_canary_is_over(const struct rollout_canary *canary);
 
+/* canary_guard_meet(). plan: in force until now; with a canary for `endpoint`, which is one of its. */
+void rollout_canary_meet(const struct rollout_canary *canary, struct canary_guard *guard, const struct plan *plan,
+                         const struct config_endpoint *endpoint);
+
+enum canary_duty {
+    DUTY_GUARD, /* another gateway judges: only what this one saw itself and nobody can tolerate ends it */
+    DUTY_HOLD,  /* it is judged, but takes no step */
+    DUTY_JUDGE,
+};
 /*
- * Feeds it what `plan` counted by now. may_advance: false: it is guarded, but takes no step. Returns true when its phase, step
+ * Feeds it what `plan` counted by now. guard: this gateway's, of this endpoint; it outlives canaries. Returns true when phase, step
  * or weight changed.
  */
-bool rollout_canary_judge(struct rollout_canary *canary, const struct plan *plan, bool may_advance);
+bool rollout_canary_judge(struct rollout_canary *canary, struct canary_guard *guard, const struct plan *plan,
+                          enum canary_duty duty);
 
 enum canary_order { ORDER_PROMOTE, ORDER_ROLLBACK, ORDER_PAUSE, ORDER_RESUME };
 /* By a person. False: not in its phase. */
@@ -46,6 +56,6 @@ void rollout_canary_write_state(const struct rollout_canary *canary, struct buf 
 void rollout_canary_write(const struct rollout_canary *canary, struct buf *out);       /* for operators */
 /* "errors p=0.2 of 0.0125, latency p=...": the evidence, for a line of the log. */
 void rollout_canary_evidence(const struct rollout_canary *canary, struct buf *out);
-void rollout_canary_show(const struct rollout_canary *canary); /* in the metrics */
+void rollout_canary_show(const struct rollout_canary *canary, const struct canary_guard *guard); /* in the metrics */
 
 #endif

@@ -27,6 +27,7 @@ struct place {
     struct place *next;
     struct rollout *rollout;       /* NULL: never changed */
     struct rollout_canary *canary; /* NULL: none, or not needed yet */
+    struct canary_guard guard;     /* of all canaries that it had */
     bool counted;                  /* it was in force once: when the file objects, it is dropped */
     bool shared;                   /* Redis has it */
     char name[];
@@ -81,6 +82,16 @@ static const struct config_endpoint *endpoint_named(const struct rollouts *rollo
 
 /* --- what is in force --- */
 
+/* Another canary than it had, or the same once more: before its weights are in force. */
+static void take_canary(const struct rollouts *rollouts, struct place *place, struct rollout_canary *canary)
+{
+    const struct config_endpoint *now = rollouts->gateway ? endpoint_named(rollouts, place->name) : NULL;
+    rollout_canary_free(place->canary);
+    place->canary = canary;
+    if (now && now->canary)
+        rollout_canary_meet(canary, &place->guard, gateway_plan(rollouts->gateway), now);
+}
+
 /*
  * Its canary by this configuration: as it stood by another, or as the record says, or from its beginning.
  * False: out of memory; it is as it was.
@@ -102,8 +113,7 @@ static bool bind_canary(const struct rollouts *rollouts, struct place *place, st
     buf_clear(&state);
     if (!bound)
         return false;
-    rollout_canary_free(place->canary);
-    place->canary = bound;
+    take_canary(rollouts, place, bound);
     return true;
 }
 
@@ -395,8 +405,7 @@ static enum gw_status reset_canary(struct rollouts *rollouts, struct place *plac
         rollout_canary_new(rollouts->metrics, gateway_plan(rollouts->gateway)->config, endpoint, NULL);
     if (!fresh)
         return gw_err_set(err, GW_E_NO_MEMORY, "out of memory; nothing was changed");
-    rollout_canary_free(place->canary);
-    place->canary = fresh;
+    take_canary(rollouts, place, fresh);
     return change_canary(rollouts, place, endpoint, decision, err);
 }
 
@@ -518,9 +527,13 @@ static void keep_evidence(struct rollouts *rollouts, struct place *place,
     tell(rollouts, place);
 }
 
-static bool judges(const struct rollouts *rollouts)
+static enum canary_duty duty(const struct rollouts *rollouts)
 {
-    return !rollouts->share || rollout_share_judges(rollouts->share);
+    if (!rollouts->share)
+        return DUTY_JUDGE;
+    if (!rollout_share_judges(rollouts->share))
+        return DUTY_GUARD;
+    return rollout_share_is_up(rollouts->share) ? DUTY_JUDGE : DUTY_HOLD;
 }
 
 static void judge_one(struct rollouts *rollouts, const struct config_endpoint *endpoint)
@@ -529,13 +542,14 @@ static void judge_one(struct rollouts *rollouts, const struct config_endpoint *e
     struct place *place = place_get(rollouts, endpoint->name);
     if (!place || !bind_canary(rollouts, place, plan->config, endpoint))
         return; /* out of memory: next time */
-    bool may_advance = !rollouts->share || rollout_share_is_up(rollouts->share);
-    if (judges(rollouts) && rollout_canary_judge(place->canary, plan, may_advance))
+    enum canary_duty ours = duty(rollouts);
+    if (rollout_canary_judge(place->canary, &place->guard, plan, ours))
         tell_verdict(rollouts, place, endpoint);
-    else if (judges(rollouts) && !rollout_canary_is_over(place->canary) && rollouts->polls % STATE_POLLS == 0)
+    else if (ours != DUTY_GUARD && !rollout_canary_is_over(place->canary) &&
+             rollouts->polls % STATE_POLLS == 0)
         keep_evidence(rollouts, place, endpoint);
     if (place->canary)
-        rollout_canary_show(place->canary);
+        rollout_canary_show(place->canary, &place->guard);
 }
 
 static void judge_all(struct rollouts *rollouts)

@@ -11,7 +11,9 @@
  *
  * Canaries are judged here, four times a second. Of several gateways with one Redis one judges, whoever has the lease, by its
  * own traffic: its evidence alone decides, so the chance of a false alarm is alpha whatever the number of gateways, and when
- * another takes over it goes on from the evidence that the record has. (Were each to judge for itself and the first alarm to
+ * another takes over it goes on from the evidence that the record has. What needs no statistics is everybody's: whichever gateway
+ * sees more crashes, broken contracts or NaN than are tolerated rolls back (judge/canary_guard.h), and again, should a record
+ * that the judge wrote at the same moment have won. (Were each to judge for itself and the first alarm to
  * win, that chance would grow with every gateway. The sum of all counts would see more, but a gateway that restarts takes its
  * counts along.) Without Redis the last to judge goes on guarding: it may roll back, but takes no step.
  *

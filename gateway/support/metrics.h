@@ -26,6 +26,7 @@
     X(METRIC_CANARY_PHASE,        GAUGE,     "xebec_canary_phase",                   "1 for the phase that a canary is in, by endpoint and phase.") \
     X(METRIC_CANARY_STEP,         GAUGE,     "xebec_canary_step",                    "Steps of a canary that were begun, by endpoint.") \
     X(METRIC_CANARY_P_VALUE,      GAUGE,     "xebec_canary_p_value_ppm",             "What a gate of a canary knows, by endpoint and gate: the smallest p-value so far, in millionths.") \
+    X(METRIC_CANARY_FAULTS,       GAUGE,     "xebec_canary_faults",                  "What a canary is stopped for at once, as this gateway saw it since the canary began, by endpoint and fault: crash, contract or nan.") \
     X(METRIC_REQUESTS_OPEN,       GAUGE,     "xebec_requests_open",                  "Requests being worked on, by state.") \
     X(METRIC_ROWS,                COUNTER,   "xebec_rows_total",                     "Rows answered, by version and outcome.") \
     X(METRIC_QUEUE_SECONDS,       SECONDS,   "xebec_queue_seconds",                  "Time a row waited in its batch queue, by version.") \

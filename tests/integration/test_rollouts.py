@@ -499,6 +499,100 @@ def test_when_the_judge_dies_another_takes_over(two, redis, start_gateway):
         wait_phase(other, "promoted")
 
 
+# --- hard stops, which any gateway may see ----------------------------------------------------------------------------
+
+
+def judge_first(pair):
+    """The gateway that judges, then the other one, once both give the candidate its share."""
+    for gateway in pair:
+        wait_weights(gateway, 0.5, 0.5)
+    return sorted(pair, key=lambda gateway: gateway.events("rollout_changed")[0]["action"] == "adopted")
+
+
+def shared_record(redis):
+    """(version, gateway, the record) as it lies in Redis."""
+    head, _, record = redis.ask("GET", "xebec:rollouts:1:e").decode().partition("\n")
+    version, gateway = head.split(" ")
+    return int(version), gateway, json.loads(record)
+
+
+@pytest.fixture
+def judge_and_other(two, redis, start_gateway):
+    return judge_first([shared_ready(start_gateway(shared_canary(two, redis, dwell="1h"))) for _ in range(2)])
+
+
+@pytest.mark.parametrize("script, words, fault", [
+    ({"mode": "wrong_rows"}, "broke its contract", "contract"),
+    ({"mode": "die_mid_call"}, "lost with calls in flight", "crash"),
+    ({"mode": "skew", "by": "nan"}, "answered with a NaN", "nan")])
+def test_a_hard_stop_that_only_the_gateway_that_does_not_judge_sees_counts(script, words, fault, judge_and_other, two, redis):
+    judge, other = judge_and_other
+    two[1].play(version="v2", **script)
+    with Traffic(other):
+        for gateway in (other, judge):
+            wait_phase(gateway, "rolled_back")
+            wait_weights(gateway, 1, 0)
+    assert canary_of(judge)["why"].startswith("hard stop: ") and words in canary_of(judge)["why"]
+    said = other.events("rollout_changed")[-1]
+    assert (said["action"], said["who"], said["after"]) == ("rolled_back", "canary", "m@v1=1 m@v2=0") and words in said["why"]
+    assert said["before"] == "m@v1=0.5 m@v2=0.5"
+    heard = judge.events("rollout_changed")[-1]
+    assert heard["action"] == "adopted" and (heard["gateway"], heard["why"]) == (said["gateway"], said["why"]), heard
+    assert shared_record(redis)[1] == said["gateway"] != redis.ask("GET", "xebec:judge:1").decode()
+    assert other.metrics().sum("xebec_canary_faults", endpoint="e", fault=fault) > 0
+    # not so at the judge: a crash is one for all, the rest is what it was asked itself
+    assert fault == "crash" or judge.metrics().sum("xebec_canary_faults") == 0
+
+
+def test_a_record_of_the_judge_that_comes_between_does_not_undo_a_hard_stop(judge_and_other, two, redis):
+    judge, other = judge_and_other
+    _, writer, running = shared_record(redis)
+    two[1].play(version="v2", mode="wrong_rows")
+    with Traffic(other):
+        wait_phase(other, "rolled_back")
+    for gateway in (judge, other):
+        wait_phase(gateway, "rolled_back")
+    version = shared_record(redis)[0] + 5
+    record = json.dumps({**running, "version": version}, separators=(",", ":"))
+    redis.ask("SET", "xebec:rollouts:1:e", f"{version:016} {writer}\n{record}")  # as if it had written at the same moment, and won
+    wait_until(lambda: shared_record(redis)[0] > version, "the hard stop to be told again")
+    for gateway in (judge, other):
+        wait_phase(gateway, "rolled_back")
+        wait_weights(gateway, 1, 0)
+    assert [line["action"] for line in other.events("rollout_changed")][-2:] == ["adopted", "rolled_back"]
+
+
+def test_a_canary_that_is_begun_anew_does_not_pay_for_the_last_one(judge_and_other, two):
+    judge, other = judge_and_other
+    two[1].play(version="v2", mode="skew", by="nan")
+    with Traffic(other):
+        wait_phase(other, "rolled_back")
+        two[1].play(version="v2")
+        assert post(judge, "/rollouts/e/reset").status == 200
+        wait_phase(judge, "running")
+        for gateway in (judge, other):
+            wait_weights(gateway, 0.5, 0.5)
+        seen = len(two[1].rows_seen())
+        wait_until(lambda: len(two[1].rows_seen()) > seen + 200, "the candidate to be asked")
+        assert canary_of(other)["phase"] == canary_of(judge)["phase"] == "running"
+    assert other.metrics().sum("xebec_canary_faults") == 0
+
+
+def test_without_redis_every_gateway_guards(judge_and_other, two, redis):
+    judge, other = judge_and_other
+    redis.kill()
+    wait_until(lambda: show(other)["shared"] is not None and not other.metrics().sum(
+        "xebec_redis_breakers", use="rollouts", state="closed"), "Redis to be missed")
+    two[1].play(version="v2", mode="wrong_rows")
+    with Traffic(other):
+        wait_phase(other, "rolled_back")
+    assert canary_of(judge)["phase"] == "running", "it cannot know"
+    redis.start()
+    wait_phase(judge, "rolled_back")
+    for gateway in (judge, other):
+        wait_weights(gateway, 1, 0)
+
+
 # --- under load -----------------------------------------------------------------------------------------------------
 
 
