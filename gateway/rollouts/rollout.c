@@ -1,6 +1,8 @@
 /* rollout: made, compared, measured against the file; written and read. */
 #include "rollouts/rollout.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -227,4 +229,43 @@ enum gw_status rollout_read(const struct node *node, struct rollout **rollout, s
     }
     rollout_free(read);
     return gw_err_set(err, GW_E_INVALID, "the record of %s has a value that it cannot have", endpoint);
+}
+
+/* --- as a text that can be compared ------------------------------------------------------------------------
+ */
+
+/* "VERSION GATEWAY\n" */
+struct head {
+    char text[32 + ROLLOUT_GATEWAY_ROOM];
+};
+
+static struct head head_of(const struct rollout *rollout)
+{
+    struct head head;
+    snprintf(head.text, sizeof head.text, "%016" PRIu64 " %.*s\n", rollout->version, ROLLOUT_GATEWAY_ROOM - 1,
+             rollout->gateway);
+    return head;
+}
+
+void rollout_write_ordered(const struct rollout *rollout, struct buf *out)
+{
+    buf_text(out, head_of(rollout).text);
+    rollout_write(rollout, out);
+}
+
+enum gw_status rollout_read_ordered(const char *bytes, size_t length, struct rollout **rollout,
+                                    struct gw_err *err)
+{
+    struct document document;
+    const size_t head_length = ROLLOUT_HEAD + 1;
+    if (length <= head_length || bytes[ROLLOUT_HEAD] != '\n')
+        return gw_err_set(err, GW_E_INVALID, "it does not begin as a record does");
+    if (document_read(&document, "the record", bytes + head_length, length - head_length, err) != GW_OK)
+        return err->status;
+    enum gw_status status = rollout_read(document.root, rollout, err);
+    document_clear(&document);
+    if (status != GW_OK || memcmp(head_of(*rollout).text, bytes, head_length) == 0)
+        return status;
+    rollout_free(*rollout);
+    return gw_err_set(err, GW_E_INVALID, "its first line is not its record's");
 }

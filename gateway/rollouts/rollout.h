@@ -67,4 +67,12 @@ void rollout_write(const struct rollout *rollout, struct buf *out);
 /* Any tree at all. GW_E_INVALID: it is no record, with words; GW_E_NO_MEMORY. */
 GW_MUST_CHECK enum gw_status rollout_read(const struct node *node, struct rollout **rollout, struct gw_err *err);
 
+/*
+ * The same as a text whose first ROLLOUT_HEAD bytes compare as records do: "VERSION GATEWAY\n", VERSION in 16 digits, and the JSON.
+ * Reading takes any bytes at all; a head that is not its record's is no record.
+ */
+enum { ROLLOUT_HEAD = 16 + ROLLOUT_GATEWAY_ROOM };
+void rollout_write_ordered(const struct rollout *rollout, struct buf *out);
+GW_MUST_CHECK enum gw_status rollout_read_ordered(const char *bytes, size_t length, struct rollout **rollout, struct gw_err *err);
+
 #endif

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #define FILE_BYTES_MAX ((size_t)64 << 20)
-#define HEAD           "xebec-rollouts 1 "
+#define ANY_HEAD       "xebec-rollouts "
+#define HEAD           ANY_HEAD "1 "
 enum { HASH_BYTES = 16, HASH_TEXT = 2 * HASH_BYTES + 1, HEAD_ROOM = 96 };
 
 struct path {
@@ -50,16 +51,16 @@ static bool read_whole(int fd, struct buf *bytes)
 }
 
 /* Where the records begin; NULL: it is not what we write. */
-static const char *judge_head(const struct buf *file, size_t *length)
+static const char *judge_head(const char *bytes, size_t whole, size_t *length)
 {
     char head[HEAD_ROOM], wanted[HEAD_ROOM], hash[HASH_TEXT];
-    const char *end = file->length ? memchr(file->bytes, '\n', file->length) : NULL;
-    size_t head_length = end ? (size_t)(end - file->bytes) + 1 : 0;
+    const char *end = whole ? memchr(bytes, '\n', whole) : NULL;
+    size_t head_length = end ? (size_t)(end - bytes) + 1 : 0;
     if (!end || head_length >= sizeof head)
         return NULL;
-    memcpy(head, file->bytes, head_length);
+    memcpy(head, bytes, head_length);
     head[head_length] = '\0';
-    *length = file->length - head_length;
+    *length = whole - head_length;
     hash_text(end + 1, *length, hash);
     snprintf(wanted, sizeof wanted, HEAD "%zu %s\n", *length, hash);
     return strcmp(head, wanted) == 0 ? end + 1 : NULL;
@@ -82,15 +83,20 @@ static enum gw_status take_records(const struct node *list,
     return list ? GW_OK : gw_err_set(err, GW_E_INVALID, "it has no records");
 }
 
-static enum gw_status judge_file(const struct buf *file, void (*take)(void *owner, struct rollout *rollout),
-                                 void *owner, struct gw_err *err)
+static bool begins(const char *bytes, size_t length, const char *with)
+{
+    return length >= strlen(with) && memcmp(bytes, with, strlen(with)) == 0;
+}
+
+enum gw_status rollout_file_read(const char *bytes, size_t whole,
+                                 void (*take)(void *owner, struct rollout *rollout), void *owner,
+                                 struct gw_err *err)
 {
     struct document document;
     size_t length = 0;
-    if (file->length > strlen("xebec-rollouts ") && strncmp(file->bytes, HEAD, strlen(HEAD)) != 0 &&
-        strncmp(file->bytes, "xebec-rollouts ", strlen("xebec-rollouts ")) == 0)
+    if (begins(bytes, whole, ANY_HEAD) && !begins(bytes, whole, HEAD))
         return gw_err_set(err, GW_E_INVALID, "it is of another format than this gateway's");
-    const char *records = judge_head(file, &length);
+    const char *records = judge_head(bytes, whole, &length);
     if (!records)
         return gw_err_set(err, GW_E_INVALID, "it was cut short or changed");
     if (document_read(&document, "the file", records, length, err) != GW_OK)
@@ -126,7 +132,7 @@ enum gw_status rollout_file_load(const char *folder, void (*take)(void *owner, s
         return GW_OK;
     if (fd < 0 || !read_whole(fd, &file)) {
         gw_err_set(err, GW_E_INTERNAL, "%s cannot be read: %s", path.text, strerror(errno));
-    } else if (judge_file(&file, take, owner, err) == GW_E_INVALID) {
+    } else if (rollout_file_read(file.bytes, file.length, take, owner, err) == GW_E_INVALID) {
         set_aside(folder, err);
     }
     if (fd >= 0)

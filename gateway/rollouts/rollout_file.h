@@ -14,6 +14,12 @@
 #include "rollouts/rollout.h"
 
 /*
+ * What bytes hold, any at all: take() with each record, which it takes over, or with none of them. GW_E_INVALID, with words:
+ * they are of no use; GW_E_NO_MEMORY.
+ */
+GW_MUST_CHECK enum gw_status rollout_file_read(const char *bytes, size_t length, void (*take)(void *owner, struct rollout *rollout),
+                                               void *owner, struct gw_err *err);
+/*
  * Makes the folder where there is none (its parent must be there). Calls take() with each record, which takes it over; no file
  * is no records. Returns GW_OK; GW_E_INVALID: there was a file, it was of no use, and err says why and where it is now;
  * GW_E_INTERNAL: the folder cannot be made, or the file not read.

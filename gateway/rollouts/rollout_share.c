@@ -1,7 +1,6 @@
 /* rollout_share: questions to Redis, and what comes back of them. */
 #include "rollouts/rollout_share.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +17,10 @@ enum {
     UNSENT_BYTES_MAX = 16 << 20,
     REPLY_BYTES_MAX = 16 << 20,
     KEY_ROOM = 256,
-    HEAD_LENGTH = 16 + 1 + 16, /* of a record: what is compared */
     LEASE_US = 5000000,
 };
 
+/* ROLLOUT_HEAD is 33. */
 static const char store_script[] = "local kept = redis.call('GET', KEYS[1]) "
                                    "if kept and string.sub(kept, 1, 33) >= string.sub(ARGV[1], 1, 33) then "
                                    "return kept end "
@@ -114,22 +113,14 @@ static const char *prefix_of(const struct rollout_share *share)
 /* What somebody stored, if it is a record; else a log line and NULL. */
 static struct rollout *read_record(const struct redis_reply *reply)
 {
-    struct document document;
-    struct rollout *record = NULL;
+    struct rollout *record;
     struct gw_err err;
     if (reply->kind != REDIS_TEXT)
         return NULL;
-    if (reply->length <= HEAD_LENGTH + 1 || reply->bytes[HEAD_LENGTH] != '\n')
-        gw_err_set(&err, GW_E_INVALID, "it does not begin as a record does");
-    else if (document_read(&document, "the record", reply->bytes + HEAD_LENGTH + 1,
-                           reply->length - HEAD_LENGTH - 1, &err) == GW_OK) {
-        if (rollout_read(document.root, &record, &err) != GW_OK)
-            record = NULL;
-        document_clear(&document);
-    }
-    if (!record)
-        log_warn("rollout_not_understood", LOG_TEXT("where", "redis"), LOG_TEXT("why", err.what));
-    return record;
+    if (rollout_read_ordered(reply->bytes, reply->length, &record, &err) == GW_OK)
+        return record;
+    log_warn("rollout_not_understood", LOG_TEXT("where", "redis"), LOG_TEXT("why", err.what));
+    return NULL;
 }
 
 static void hear(struct rollout_share *share, const char *endpoint, const struct redis_reply *reply)
@@ -199,8 +190,7 @@ void rollout_share_tell(struct rollout_share *share, const struct rollout *recor
     struct telling *telling = malloc(sizeof *telling + strlen(record->endpoint) + 1);
     struct buf value = {0};
     char key[KEY_ROOM];
-    buf_printf(&value, "%016" PRIu64 " %s\n", record->version, record->gateway);
-    rollout_write(record, &value);
+    rollout_write_ordered(record, &value);
     snprintf(key, sizeof key, "%s:rollouts:1:%s", prefix_of(share), record->endpoint);
     const struct redis_word words[] = {
         word("EVAL"), word(store_script), word("1"), word(key), {value.bytes, value.length}};

@@ -1,8 +1,7 @@
 /*
  * rollout_share: run-time changes of several gateways, in one Redis. On the main loop, over one connection of its own.
  *
- *     PREFIX:rollouts:1:ENDPOINT    "VERSION GATEWAY\n" and the record as JSON; VERSION in 16 digits, so that texts compare as
- *                                   records do (rollout_is_later())
+ *     PREFIX:rollouts:1:ENDPOINT    rollout_write_ordered(): texts compare as records do (rollout_is_later())
  *     PREFIX:judge:1                the gateway that judges canaries, for LEASE_US at a time
  *
  * A record is stored by compare-and-set, in one script: it replaces an earlier one only, and who comes too late is told the later
