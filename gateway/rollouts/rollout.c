@@ -177,7 +177,16 @@ static bool is_weight(double weight)
     return weight >= 0 && weight <= WEIGHT_MAX;
 }
 
-/* False: one of them is none, or none has a weight. */
+/* Names are short and CONFIG_ARMS_MAX of them at most. */
+static bool is_named_before(const struct rollout_arm *arms, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(arms[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* False: one of them is none, or there twice, or none has a weight. */
 static bool read_arms(struct rollout *rollout, const struct node *list, struct rollout_arm *arms)
 {
     double sum = 0;
@@ -186,7 +195,8 @@ static bool read_arms(struct rollout *rollout, const struct node *list, struct r
         struct rollout_arm arm = {.name = name ? keep(rollout, name) : NULL,
                                   .file = node_number(child, "file", -1),
                                   .weight = node_number(child, "weight", -1)};
-        if (!arm.name || !arm.name[0] || !is_weight(arm.file) || !is_weight(arm.weight))
+        if (!arm.name || !arm.name[0] || !is_weight(arm.file) || !is_weight(arm.weight) ||
+            is_named_before(arms, child->index, arm.name))
             return false;
         sum += arm.weight;
         arms[child->index] = arm;
@@ -231,8 +241,7 @@ enum gw_status rollout_read(const struct node *node, struct rollout **rollout, s
     return gw_err_set(err, GW_E_INVALID, "the record of %s has a value that it cannot have", endpoint);
 }
 
-/* --- as a text that can be compared ------------------------------------------------------------------------
- */
+/* --- as a text that can be compared --- */
 
 /* "VERSION GATEWAY\n" */
 struct head {

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "infer/canary.h"
-#include "rollout.h"
-#include "rollout_file.h"
+#include "judge/canary.h"
+#include "rollouts/rollout.h"
+#include "rollouts/rollout_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -50,7 +50,7 @@ static void require_same(struct buf *a, struct buf *b)
     buf_clear(b);
 }
 
-/* --- a canary ---------------------------------------------------------------------------------------- */
+/* --- a canary --- */
 
 static void require_sane(const struct canary *canary)
 {
@@ -104,7 +104,7 @@ static void try_canary(const char *text)
     go_on(&canary);
 }
 
-/* --- a record ---------------------------------------------------------------------------------------- */
+/* --- a record --- */
 
 static void measure(const struct rollout *record, const struct config_endpoint *endpoint)
 {
@@ -141,7 +141,7 @@ static void use(void *owner, struct rollout *record)
     rollout_free(record);
 }
 
-/* --- where it lies ----------------------------------------------------------------------------------- */
+/* --- where it lies --- */
 
 static void read_from_redis(const char *bytes, size_t length)
 {
