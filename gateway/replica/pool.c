@@ -79,9 +79,7 @@ static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica 
 /* Whether this is the first call of those that a replica took along when it died. */
 static bool is_first_loss(const struct pool_attempt *attempt, const struct rpc_reply *reply)
 {
-    const struct replica *replica = attempt->replica;
-    bool lost_before = replica->state != REPLICA_READY || attempt->spell != replica->spells;
-    return reply->status == GW_E_NO_REPLICA && !reply->unsent && !lost_before;
+    return reply->status == GW_E_NO_REPLICA && !reply->unsent && attempt->spell > attempt->replica->parted;
 }
 /*
  * What sending it again takes out of the budget. A replica is lost with all its calls, and pays with the
@@ -478,8 +476,10 @@ static void attempt_replied(void *owner, const struct rpc_reply *reply)
     enum gw_status status = attempt_judge(attempt, reply, &result);
     pool_count(pool, status, rpc_us);
     uint32_t cost = retry_cost(attempt, reply);
-    if (is_first_loss(attempt, reply))
+    if (is_first_loss(attempt, reply)) {
         atomic_fetch_add_explicit(&pool->crashes, 1, memory_order_relaxed);
+        attempt->replica->parted = attempt->spell;
+    }
     attempt->rpc = NULL;
     attempt->lost = status == GW_E_NO_REPLICA;
     replica_answered(attempt->replica, attempt->n_rows, attempt->connection, status, attempt->err.what);

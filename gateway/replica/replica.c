@@ -321,6 +321,8 @@ static void replica_checked(void *owner, const struct rpc_reply *reply)
         return;
     char why[sizeof replica->why];
     bool well = is_well(reply, why, sizeof why);
+    if (!well && reply->status == GW_OK)
+        replica->parted = replica->spells; /* it took its leave: what it drops now is no crash */
     if (!well && replica->state == REPLICA_UNHEALTHY)
         replica_note(replica, why);
     else if (!well)

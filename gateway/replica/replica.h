@@ -50,6 +50,7 @@ struct replica {
     /* of the present connection */
     uint32_t connection;        /* its number */
     uint32_t spells;            /* how often it became READY: who failed a call may have it again in the next */
+    uint32_t parted;            /* the last spell that ended in words (not serving), or whose lost calls were counted */
     uint32_t max_rows;          /* 0: no bound */
     uint64_t digest_hash[2];
     bool described;             /* since it connected: it is what the configuration says */
