@@ -1,21 +1,24 @@
 #!/bin/bash
 # From a fresh Debian 12 machine to digits served: packages, build, two models, gateway, report. See --help.
 set -euo pipefail
+readonly STARTED_IN=$PWD
 cd "$(dirname "$(readlink -f "$0")")/.."
 
 readonly PYTHON=/usr/bin/python3 # a private python3 on PATH would not see Debian's python3-* packages
-readonly STATE=var/quickstart BUILD=build/quickstart CONFIG=configs/quickstart.yaml
-readonly SOCKETS=/tmp/xebec # as in $CONFIG
-readonly CLIENTS=127.0.0.1:8080 ADMIN=127.0.0.1:8081 # as in $CONFIG
+readonly STATE=var/quickstart BUILD=build/quickstart
+readonly SOCKETS=/tmp/xebec CLIENTS=127.0.0.1:8080 ADMIN=127.0.0.1:8081 # as in the samples of configs/
+CONFIG=configs/quickstart.yaml ENDPOINTS=(digits digits-forest)
 readonly READY_SECONDS=60 STOP_SECONDS=12
 
 usage() {
     cat <<'END'
-Usage: deploy/quickstart.sh [--once] [--no-install]
+Usage: deploy/quickstart.sh [--once] [--no-install] [--config FILE]
 
-Builds xebec, trains two models on scikit-learn's handwritten digits, serves them at 127.0.0.1:8080
+Builds xebec, trains models on scikit-learn's handwritten digits, serves them at 127.0.0.1:8080
 (operators: 127.0.0.1:8081), reports accuracy and latency, and goes on serving until Ctrl-C.
 
+  --config FILE serve FILE instead of configs/quickstart.yaml, with the replicas that it names: configs/split.yaml,
+                configs/canary.yaml and configs/shadow.yaml (docs/rollouts.md), or a copy of yours of one of them
   --once        stop after the report; the exit status says whether both models were right often enough
   --no-install  leave Debian's packages alone
   --help        this
@@ -26,15 +29,17 @@ END
 
 main() {
     local once=false install=true
-    for argument; do
-        case $argument in
+    colours
+    while (($#)); do
+        case $1 in
             --once) once=true ;;
             --no-install) install=false ;;
+            --config) use_config "${2-}"; shift ;;
             --help | -h) usage; return ;;
             *) usage >&2; exit 2 ;;
         esac
+        shift
     done
-    colours
     trap stop_all EXIT
     trap 'echo "quickstart.sh: line $LINENO: $BASH_COMMAND failed" >&2' ERR
     trap 'exit 130' INT
@@ -44,11 +49,18 @@ main() {
     require_free_ports
     step configure cmake --preset release -B "$BUILD" -DXEBEC_TESTS=OFF
     step build cmake --build "$BUILD" --target xebec
+    step check "$BUILD/xebec" check --config "$CONFIG"
     step train "$PYTHON" deploy/train_digits.py "$STATE"
     start_everything
     wait_until_ready
     report
     if ! $once; then serve_until_interrupted; fi
+}
+
+# A path from where the user stands; we stand elsewhere by now.
+use_config() {
+    CONFIG=$(cd "$STARTED_IN" && realpath -e -- "$1" 2>/dev/null) || die "--config ${1:-FILE}: there is no such file"
+    ENDPOINTS=(digits)
 }
 
 # --- what the user sees ------------------------------------------------------------------------------
@@ -158,21 +170,26 @@ require_free_ports() {
 
 # --- the system --------------------------------------------------------------------------------------
 
+# The models that the configuration has replicas of, each once.
+versions() { grep -v '^ *#' "$CONFIG" | grep -o "$SOCKETS/digits-[a-z]*\.sock" | sed 's/.*digits-//; s/\.sock$//' | sort -u; }
+
 start_everything() {
-    local version
+    local version method=predict
+    if grep -q '^ *probabilities:' "$CONFIG"; then method=predict_proba; fi
     mkdir -m 700 "$SOCKETS" 2>/dev/null || [[ -d $SOCKETS && -O $SOCKETS ]] ||
         die "$SOCKETS, where the sockets go, is there already and is not a directory of yours"
-    for version in linear forest; do
+    for version in $(versions); do
+        [[ -e $STATE/$version.joblib ]] || die "$CONFIG names $SOCKETS/digits-$version.sock; there is no model $version, only linear, forest and next"
         launch "$STATE/$version.log" env PYTHONPATH=containers/python/src:containers/sklearn/src \
             "$PYTHON" -m xebec_sklearn --model-file "$STATE/$version.joblib" --name digits --version "$version" \
-            --input pixels:FP32:-1,64 --listen "unix:$SOCKETS/digits-$version.sock"
+            --method "$method" --input pixels:FP32:-1,64 --listen "unix:$SOCKETS/digits-$version.sock"
     done
     launch "$STATE/gateway.log" "$BUILD/xebec" serve --config "$CONFIG"
 }
 
 wait_until_ready() {
     local since=$SECONDS answer=''
-    if ! $TERMINAL; then say start "two replicas and the gateway ..."; fi
+    if ! $TERMINAL; then say start "the replicas and the gateway ..."; fi
     until answer=$(curl -sS --fail-with-body --max-time 2 "http://$ADMIN/health/ready" 2>&1); do
         require_alive
         if ((SECONDS - since >= READY_SECONDS)); then
@@ -182,7 +199,7 @@ wait_until_ready() {
         sleep 0.1
     done
     clear_tick
-    say start "${GREEN}ok${PLAIN}, $((SECONDS - since)) s: digits@linear, digits@forest and the gateway are ready"
+    say start "${GREEN}ok${PLAIN}, $((SECONDS - since)) s: $(versions | sed 's/^/digits@/' | paste -sd ' ') and the gateway are ready"
 }
 
 require_alive() {
@@ -196,7 +213,7 @@ require_alive() {
 }
 
 report() {
-    "$PYTHON" deploy/quickstart_report.py "http://$CLIENTS" "$STATE/held-out.npz" digits digits-forest 9>&- ||
+    "$PYTHON" deploy/quickstart_report.py "http://$CLIENTS" "$STATE/held-out.npz" "${ENDPOINTS[@]}" 9>&- ||
         die "the report is not good" "$STATE/gateway.log"
 }
 

@@ -46,12 +46,17 @@ def ask(url, endpoint, pixels, labels):
         if not reply or reply.get("default"):
             trouble = trouble or f"{response.status} {text.strip()}"
         model = reply.get("model", model)
-        answers.append(None if reply.get("default") else reply.get("output"))
+        answers.append(None if reply.get("default") else label_of(reply.get("output")))
     progress.end()
     connection.close()
     right = sum(answer == label for answer, label in zip(answers, labels.tolist()))
     return {"endpoint": endpoint, "model": model, "answers": answers, "right": right, "accuracy": right / len(labels),
             "p50": numpy.percentile(seconds, 50), "p99": numpy.percentile(seconds, 99), "trouble": trouble}
+
+
+def label_of(output):
+    """Models with several outputs answer {name: value}."""
+    return output.get("label") if isinstance(output, dict) else output
 
 
 class Progress:

@@ -84,6 +84,33 @@ def test_once():
         socket.create_connection(("127.0.0.1", 8080), timeout=2)
 
 
+@pytest.mark.parametrize("name, versions", [("split", "forest linear"), ("canary", "forest linear"), ("shadow", "linear next")])
+def test_the_worked_rollouts_are_served_as_written(name, versions, tmp_path):
+    """But for the canary's state_dir, which is the machine's. From another folder, by a path of the user's."""
+    text = (REPOSITORY / f"configs/{name}.yaml").read_text()
+    (tmp_path / f"{name}.yaml").write_text(text.replace("/var/lib/xebec", str(tmp_path / "state")))
+    ran = subprocess.run([SCRIPT, "--once", "--no-install", "--config", f"{name}.yaml"], capture_output=True, text=True,
+                         timeout=SECONDS, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ready = " ".join(f"digits@{version}" for version in versions.split())
+    assert f"{ready} and the gateway are ready" in ran.stdout
+    line = re.search(r"^  digits +digits@\w+ +450 +\d+ +(0\.\d+) ", ran.stdout, re.M)
+    assert line and float(line.group(1)) >= 0.9, ran.stdout
+
+
+@pytest.mark.parametrize("text, words", [
+    (None, "there is no such file"), ("endpoints: {}\n", "check failed with status 1"),
+    (None, "there is no model best")])
+def test_a_configuration_that_cannot_be_served_is_told(text, words, tmp_path):
+    file = tmp_path / "mine.yaml"
+    if "best" in words:
+        text = (REPOSITORY / "configs/split.yaml").read_text().replace("digits-forest.sock", "digits-best.sock")
+    if text:
+        file.write_text(text)
+    ran = subprocess.run([SCRIPT, "--once", "--no-install", "--config", str(file)], capture_output=True, text=True, timeout=SECONDS)
+    assert ran.returncode == 1 and words in ran.stderr, ran.stdout + ran.stderr
+
+
 def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(terminal):
     quickstart = terminal("--no-install")
     quickstart.wait_for("Ctrl-C stops everything")

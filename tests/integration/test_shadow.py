@@ -464,7 +464,7 @@ def test_the_sample_is_one(two, start_gateway):
     """configs/shadow.yaml, with the test's replicas, which add up pictures, and every request shadowed."""
     text = (REPOSITORY / "configs/shadow.yaml").read_text()
     changes = {"label: {datatype: INT64": "label: {datatype: FP32", "sample: 25%": "sample: 100%", ":8080": ":0", ":8081": ":0",
-               "      scores: {datatype: FP32, shape: [-1, 10]}\n": ""}
+               "      probabilities: {datatype: FP32, shape: [-1, 10]}\n": ""}
     for puppet, version in zip(two, ("linear", "next")):
         puppet.play(version=version, model="digits", inputs={"pixels": ["FP32", [-1, 64]]}, outputs={"label": ["FP32", [-1]]},
                     mode="sums")
