@@ -15,6 +15,8 @@ static bool arm_fits(struct config_reader *reader, const struct config_endpoint 
 static void tell_difference(struct config_reader *reader, const struct node *node,
                             const struct config_version *first, const struct config_version *second,
                             const struct tensor_spec *difference);
+static void check_gates(struct config_reader *reader, const struct config_endpoint *endpoint,
+                        const struct node *canary);
 static void check_answer(struct config_reader *reader, const struct config_endpoint *endpoint,
                          const struct node *answer);
 
@@ -52,6 +54,8 @@ static void read_endpoint(struct config_reader *reader, const struct key *key, c
         endpoint->signature = &endpoint->arms[0].version->model->signature;
     if (endpoint->signature && endpoint->n_shadows)
         check_shadows(reader, endpoint, node_get(node, "shadow"));
+    if (endpoint->canary)
+        check_gates(reader, endpoint, node_get(node, "canary"));
     const struct node *sticky = node_get(node, "sticky"), *salt = node_get(sticky, "salt");
     if (salt && sticky->count == 1)
         node_problem(reader->problems, sticky,
@@ -158,6 +162,23 @@ static void take_canary(struct config_reader *reader, struct config_endpoint *en
     endpoint->arms = arms;
     endpoint->n_arms = 2;
     endpoint->weight_sum = 1;
+}
+
+/* Disagreement is what a shadow of the candidate sees: without one the gate would take its share of alpha and
+ * see nothing. */
+static void check_gates(struct config_reader *reader, const struct config_endpoint *endpoint,
+                        const struct node *canary)
+{
+    const struct config_version *candidate = endpoint->canary->candidate;
+    bool has_shadow = false;
+    for (uint32_t i = 0; i < endpoint->n_shadows; i++)
+        has_shadow |= endpoint->shadows[i].version == candidate;
+    if (candidate && endpoint->canary->disagreement >= 0 && !has_shadow)
+        node_problem(reader->problems, node_get(node_get(canary, "gates"), "disagreement"),
+                     "needs a shadow of the candidate, whose answers are compared; add to the endpoint "
+                     "shadow: [{model: "
+                     "%s, sample: 10%%}], or remove this gate",
+                     candidate->full_name);
 }
 
 static const struct config_model *find_model(const struct config *config, const char *name, size_t length)

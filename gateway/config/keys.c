@@ -197,7 +197,8 @@ static const struct key keys[] = {
      .meaning = "how much slower the candidate may be, relative to that"},
     {"endpoints.NAME.canary.gates.disagreement", KEY_FRACTION, BETWEEN("0%", "99%"),
      FIELD(struct config_canary, disagreement),
-     .meaning = "the share of rows on which a shadow of the candidate may answer otherwise; none: no gate"},
+     .meaning = "the share of rows on which a shadow of the candidate, which it needs, may answer otherwise; "
+                "none: no gate"},
     {.path = "endpoints.NAME.canary.tolerate", .type = KEY_SECTION},
     {"endpoints.NAME.canary.tolerate.crashes", KEY_INTEGER, "0", BETWEEN("0", "1000000000"),
      FIELD(struct config_canary, crashes),

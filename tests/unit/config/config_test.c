@@ -963,6 +963,13 @@ Test(config_problems, canaries_in_numbers)
     static const struct wrong cases[] = {
         {CANARY("steps: [0.5%, 100%]"), ""},
         {CANARY("steps: [100%]"), ""},
+        {CANARY("gates: {disagreement: 5%}"),
+         AT "89: endpoints.e.canary.gates.disagreement: needs a shadow of the candidate, whose answers are "
+            "compared; add to the endpoint shadow: [{model: digits@forest, sample: 10%}], or remove this "
+            "gate\n"},
+        {TWO_MODELS "  e: {shadow: [{model: digits@forest}], canary: {" PAIR
+                    ", gates: {disagreement: 5%}}}\n",
+         ""},
         {CANARY("steps: []"), AT "67: endpoints.e.canary.steps: expected 1 to 64 steps, got 0\n"},
         {CANARY("steps: 5%"), AT "74: endpoints.e.canary.steps: expected a list of growing shares such as "
                                  "[5%, 50%, 100%], got \"5%\"\n"},
