@@ -281,8 +281,9 @@ static int change_rollout(const struct command *command, const char *path, bool 
     if (command->why)
         write_member(&body, "why", command->why);
     if (sets && !write_weights(command, &body)) {
-        status =
-            fail_usage(command, "set wants ENDPOINT ARM=WEIGHT..., as in: set digits digits@forest=10", "");
+        status = fail_usage(
+            command, "set wants ENDPOINT ARM=WEIGHT..., weights being numbers: set digits digits@forest=10",
+            "");
     } else {
         buf_text(&body, "}");
         status = ask_gateway(command, path, &body, PATIENCE_US, print_rollout);

@@ -175,17 +175,31 @@ static bool is_set(const struct node *rollout)
     return strcmp(node_text(rollout, "source", "file"), "set") == 0;
 }
 
-/* "running, step 2 of 5". */
+/* How a phase is called where people read it. */
+static const char *phase_of(const struct node *canary)
+{
+    const char *phase = node_text(canary, "phase", "?");
+    return strcmp(phase, "rolled_back") == 0 ? "rolled back" : phase;
+}
+
+static bool is_live(const struct node *canary)
+{
+    const char *phase = node_text(canary, "phase", "?");
+    return !strcmp(phase, "running") || !strcmp(phase, "paused");
+}
+
+/* "canary running, step 2 of 5"; "canary promoted". */
 static void add_canary(struct table *table, const struct node *canary)
 {
     const struct node *steps = node_get(canary, "steps");
-    const char *phase = node_text(canary, "phase", "?");
-    bool runs = !strcmp(phase, "running"), well = runs || !strcmp(phase, "promoted");
-    table_add(table,
-              well                       ? INK_GOOD
-              : !strcmp(phase, "paused") ? INK_WARN
-                                         : INK_BAD,
-              "canary %s, step %.0f of %u", phase, node_number(canary, "step", 0), steps ? steps->count : 0);
+    const char *phase = phase_of(canary);
+    bool well = !strcmp(phase, "running") || !strcmp(phase, "promoted");
+    enum ink ink = well ? INK_GOOD : !strcmp(phase, "paused") ? INK_WARN : INK_BAD;
+    if (is_live(canary))
+        table_add(table, ink, "canary %s, step %.0f of %u", phase, node_number(canary, "step", 0),
+                  steps ? steps->count : 0);
+    else
+        table_add(table, ink, "canary %s", phase);
 }
 
 static bool has_canary(const struct node *rollout)
@@ -289,9 +303,14 @@ static void print_canary(const struct print *print, const struct node *canary)
     const struct node *steps = node_get(canary, "steps");
     const char *wait = node_text(canary, "waits_for", ""), *why = node_text(canary, "why", "");
     struct buf words = {0};
-    buf_printf(&words, "%s for %s, step %.0f of %u (%.6g%%)%s%s", node_text(canary, "phase", "?"),
-               span_of(node_number(canary, "since_s", 0)).text, node_number(canary, "step", 0),
-               steps ? steps->count : 0, node_number(canary, "weight", 0) * 100, why[0] ? ": " : "", why);
+    struct span since = span_of(node_number(canary, "since_s", 0));
+    if (is_live(canary))
+        buf_printf(&words, "%s for %s, step %.0f of %u (%.6g%%)", phase_of(canary), since.text,
+                   node_number(canary, "step", 0), steps ? steps->count : 0,
+                   node_number(canary, "weight", 0) * 100);
+    else
+        buf_printf(&words, "%s %s ago", phase_of(canary), since.text);
+    buf_printf(&words, "%s%s", why[0] ? ": " : "", why);
     buf_append(&words, "", 1);
     if (!words.failed)
         print_field(print, "canary", INK_PLAIN, words.bytes);

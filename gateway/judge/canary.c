@@ -141,6 +141,7 @@ static void begin_step(struct canary *canary, uint32_t step, uint64_t now_us)
 {
     canary->step = step;
     canary->since_us = now_us;
+    snprintf(canary->why, sizeof canary->why, "the dwell was over and nothing spoke against it");
     canary->held_us = 0;
     memset(canary->step_counts, 0, sizeof canary->step_counts);
 }
@@ -465,6 +466,19 @@ const char *canary_why(const struct canary *canary)
     return canary->why;
 }
 
+/* "45.2 s", "3m 12s", "10m", "5h 2m": for the eye. */
+static void print_span(struct buf *out, uint64_t us)
+{
+    uint64_t s = us / 1000000, large = s < 3600 ? s / 60 : s / 3600, rest = s < 3600 ? s % 60 : s % 3600 / 60;
+    if (s < 60) {
+        buf_printf(out, "%.1f s", (double)us / 1e6);
+        return;
+    }
+    buf_printf(out, "%" PRIu64 "%c", large, s < 3600 ? 'm' : 'h');
+    if (rest)
+        buf_printf(out, " %" PRIu64 "%c", rest, s < 3600 ? 's' : 'm');
+}
+
 void canary_print_wait(const struct canary *canary, struct buf *out)
 {
     const struct config_canary *config = canary->config;
@@ -475,8 +489,10 @@ void canary_print_wait(const struct canary *canary, struct buf *out)
         buf_text(out, "a ready replica of the candidate");
         break;
     case CANARY_WAITS_DWELL:
-        buf_printf(out, "the dwell: %.1f s of %.1f s", (double)canary->held_us / 1e6,
-                   (double)config->dwell_us / 1e6);
+        buf_text(out, "the dwell: ");
+        print_span(out, canary->held_us);
+        buf_text(out, " of ");
+        print_span(out, config->dwell_us);
         break;
     case CANARY_WAITS_REQUESTS:
         buf_printf(out, "requests of the candidate: %" PRIu64 " of %" PRIu64, canary->step_counts[1].n,

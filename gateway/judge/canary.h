@@ -118,7 +118,7 @@ bool canary_rollback(struct canary *canary, const char *why, uint64_t now_us); /
 const char *canary_phase_name(enum canary_phase phase); /* "running", "rolled_back" */
 const char *canary_gate_name(enum canary_gate gate);    /* "errors" */
 const char *canary_why(const struct canary *canary);    /* never NULL */
-/* What the next step waits for, for people: "the dwell: 3m12s of 10m"; "" when it waits for nothing (or is over). */
+/* What the next step waits for, for people: "the dwell: 3m 12s of 10m"; "" when it waits for nothing (or is over). */
 void canary_print_wait(const struct canary *canary, struct buf *out);
 /* Whether the configuration has this gate. */
 bool canary_has_gate(const struct canary *canary, enum canary_gate gate);

@@ -435,8 +435,9 @@ static enum gw_status order(struct rollouts *rollouts, const struct rollout_ask 
     if (!place || !bind_canary(rollouts, place, gateway_plan(rollouts->gateway)->config, endpoint))
         return gw_err_set(err, GW_E_NO_MEMORY, "out of memory; nothing was changed");
     if (!rollout_canary_order(place->canary, what, ask->why[0] ? ask->why : ask->who))
-        return gw_err_set(err, GW_E_INVALID, "the canary of %.64s is %s: it cannot %s", endpoint->name,
-                          rollout_canary_phase(place->canary), action);
+        return gw_err_set(err, GW_E_INVALID, "the canary of %.64s is %s: %s changes nothing of that%s",
+                          endpoint->name, rollout_canary_phase(place->canary), action,
+                          rollout_canary_is_over(place->canary) ? "; reset begins it anew" : "");
     return change_canary(rollouts, place, endpoint, &decision, err);
 }
 
