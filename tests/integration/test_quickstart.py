@@ -99,7 +99,7 @@ def test_the_worked_rollouts_are_served_as_written(name, versions, tmp_path):
 
 
 @pytest.mark.parametrize("text, words", [
-    (None, "there is no such file"), ("endpoints: {}\n", "check failed with status 1"),
+    (None, "there is no such file"), ("endpoints: {}\n", "needs models: the models, by name"),
     (None, "there is no model best")])
 def test_a_configuration_that_cannot_be_served_is_told(text, words, tmp_path):
     file = tmp_path / "mine.yaml"
