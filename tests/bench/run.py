@@ -458,9 +458,14 @@ def quantiles(bench, url, body, rps):
                    capture_output=True, text=True, check=True)
     done = [line.split("\t") for line in log.read_text().splitlines()]
     times = sorted(int(us) for _, status, us, *_ in done if status == "200")
-    if len(times) < len(done) or len(times) < 0.9 * rps * bench.seconds:
-        raise SystemExit(f"bench: {url}: {len(times)} of {len(done)} requests were answered")
+    if len(times) < len(done):
+        raise SystemExit(f"bench: {url}: only {len(times)} of {len(done)} requests were answered well")
+    if len(done) < 0.9 * rps * bench.seconds:
+        raise SystemExit(f"bench: {url}: {len(done)} requests in {bench.seconds} s, {rps} a second were due: the machine is too busy")
     return times[len(times) // 2], times[int(len(times) * 0.99)]
+
+
+CONTROL = "none, once more: the noise"  # of this machine, now: what is closer to 1 than this says nothing
 
 
 def case_shadow(bench):
@@ -469,7 +474,7 @@ def case_shadow(bench):
     body.write_text(floats_body(4))
     _, primary = shadow_model(bench, "primary", "v", PRIMARY_US)
     gateways = {"none": Gateway(bench, "no-shadow", 4, primary, "policy: aimd", cache=False),
-                "(none, once more)": Gateway(bench, "control", 4, primary, "policy: aimd", cache=False)}
+                CONTROL: Gateway(bench, "control", 4, primary, "policy: aimd", cache=False)}
     for kind, sleep_us in (("as quick", PRIMARY_US), ("100 times slower", 100 * PRIMARY_US), ("stalling", STALL_US),
                            ("dead", PRIMARY_US)):
         name = kind.replace(" ", "-")
@@ -487,7 +492,7 @@ def case_shadow(bench):
     for gateway in gateways.values():
         gateway.stop()
     return [row(f"primary of 1 ms with a shadow {kind}, {SHADOW_RPS} requests a second", "no shadow", f"p{percentile} us",
-                medians[kind][which], medians["none"][which], 1.05 if percentile == 99 else None, at_most=True)
+                medians[kind][which], medians["none"][which], 1.05 if percentile == 99 and kind != CONTROL else None, at_most=True)
             for kind in gateways if kind != "none" for which, percentile in enumerate((50, 99))]
 
 
