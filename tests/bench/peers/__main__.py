@@ -48,7 +48,11 @@ def main():
         if PEERS[name].install():
             say(f"{name}: installed")
     models = [model for model in install_models(say) if model.name in args.model]
-    return smoke(args, models) if args.smoke else compare(args, models)
+    with tempfile.TemporaryDirectory(prefix="xebec-peers-", ignore_cleanup_errors=True) as tempfile.tempdir:
+        try:
+            return smoke(args, models) if args.smoke else compare(args, models)
+        finally:
+            processes.stop([])  # whoever is left, if we were interrupted while stopping one
 
 
 def parse():
@@ -118,7 +122,7 @@ class serving:
     """with serving(peer, model) as load: a server that answers rightly; afterwards, none of its processes is left."""
 
     def __init__(self, peer, model):
-        self.peer, self.run = peer, Run(model, Path(tempfile.mkdtemp(prefix=f"xebec-{peer.name}-")), free_port())
+        self.peer, self.run = peer, Run(model, Path(tempfile.mkdtemp(prefix=peer.name)), free_port())
 
     def __enter__(self):
         try:
@@ -127,17 +131,15 @@ class serving:
             load.wait_ready()
             return load
         except BaseException as why:
+            log = self.run.log()
             self.__exit__()
             if isinstance(why, subprocess.CalledProcessError):
-                raise Failed(f"{why}\n{self.run.log()}") from why
+                raise Failed(f"{why}\n{log}") from why
             raise
 
     def __exit__(self, *_):
         processes.stop(self.run.roots)
-        if os.environ.get("BENCH_KEEP"):
-            say(f"kept {self.run.folder}")
-        else:
-            shutil.rmtree(self.run.folder, ignore_errors=True)
+        shutil.rmtree(self.run.folder, ignore_errors=True)
 
 
 def turned(names, by):

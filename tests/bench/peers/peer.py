@@ -59,6 +59,8 @@ class Run:
         return any(root.poll() is not None for root in self.roots)
 
     def log(self, lines=15):
+        if not (self.folder / "log").exists():
+            return ""
         return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-lines:])
 
     def file(self, name):

@@ -20,19 +20,31 @@ class Triton(Peer):
     name = "triton"
     path = "/v2/models/m/infer"
 
+    @property
+    def packages(self):
+        return self.venv / "lib/python3.11/site-packages"
+
+    @property
+    def server(self):
+        return self.packages / "pytriton/tritonserver"
+
+    def install(self):
+        """The wheel has a stub for each Python, and leaves it to who starts the server to put one where it is looked for."""
+        renewed = super().install()
+        if renewed:
+            stub = self.server / "backends/python/triton_python_backend_stub"
+            stub.symlink_to(self.server / "python_backend_stubs/3.11/triton_python_backend_stub")
+        return renewed
+
     def start(self, run):
-        packages = self.venv / "lib/python3.11/site-packages"
-        server = packages / "pytriton/tritonserver"
         echo = run.model.name == "noop"
         run.write("repository/m/config.pbtxt", CONFIG.format(
             floats=run.model.floats, cores=CORES, type="TYPE_FP32" if echo else "TYPE_INT64", dims=4 if echo else 1,
             reshape="" if echo else "reshape { shape: [ ] }"))
         run.write("repository/m/1/model.py", (SERVERS / "triton_model.py").read_text())
-        stub = run.folder / "repository/m/triton_python_backend_stub"
-        stub.symlink_to(server / "python_backend_stubs/3.11/triton_python_backend_stub")
-        run.start(server / "bin/tritonserver", "--model-repository", run.folder / "repository", "--backend-directory",
-                  server / "backends", "--http-address", "127.0.0.1", "--http-port", run.port, "--allow-grpc", "false",
-                  "--allow-metrics", "false", "--log-info", "false", PYTHONPATH=f"{SERVERS}:{packages}")
+        run.start(self.server / "bin/tritonserver", "--model-repository", run.folder / "repository", "--backend-directory",
+                  self.server / "backends", "--http-address", "127.0.0.1", "--http-port", run.port, "--allow-grpc", "false",
+                  "--allow-metrics", "false", "--log-info", "false", PYTHONPATH=f"{SERVERS}:{self.packages}")
 
     def body(self, row):
         return v2.body(row)

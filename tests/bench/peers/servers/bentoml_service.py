@@ -16,6 +16,6 @@ class Service:
     def __init__(self):
         self.model = load_from_environment()
 
-    @bentoml.api(batchable=ROWS > 1, max_batch_size=max(ROWS, 1), max_latency_ms=10 * SLO_MS)
+    @bentoml.api(batchable=ROWS > 1, max_batch_size=max(ROWS, 2), max_latency_ms=10 * SLO_MS)
     def predict(self, rows: Rows) -> numpy.ndarray:
         return self.model(rows)

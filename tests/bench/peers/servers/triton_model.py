@@ -1,4 +1,9 @@
 """The model as Triton's Python backend calls it: many requests at once, which the dynamic batcher brought together."""
+import os
+import sys
+
+sys.path[:0] = os.environ["PYTHONPATH"].split(":")  # the backend's interpreter is an isolated one
+
 import numpy
 import triton_python_backend_utils as triton
 from bench_model import load_from_environment
