@@ -10,7 +10,7 @@ from .peer import ROOT, SLO_MS
 
 CLIENT = ROOT / "build/release/tests/bench/open_loop"
 CONNECTIONS = 256
-READY_SECONDS = 60
+READY_SECONDS = 120
 TRIES = 20
 PROBES = 4  # of the search for the highest rate: the step left is a sixteenth of the peak
 

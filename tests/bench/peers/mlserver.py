@@ -1,5 +1,7 @@
 """MLServer: its scikit-learn runtime for the SVM and the forest, custom runtimes for the no-op and ONNX; adaptive batching.
 
+uvloop is held at 0.21: the pool's processes of MLServer 1.7.1 do not start with a later one.
+
 Tuned by "Adaptive Batching" and "Parallel Inference" of MLServer's documentation: a pool of processes pays for a model
 that keeps a core busy, the forest; where a call takes less than handing it over, parallel_workers is 0, as that page says.
 """

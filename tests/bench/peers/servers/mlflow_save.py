@@ -23,7 +23,8 @@ def main():
     else:
         import joblib
 
-        mlflow.sklearn.save_model(joblib.load(source / f"{name}.joblib"), to, pip_requirements=[])
+        mlflow.sklearn.save_model(joblib.load(source / f"{name}.joblib"), to, pip_requirements=[],
+                                  serialization_format="cloudpickle")  # skops, the default, refuses trees
 
 
 if __name__ == "__main__":
