@@ -7,7 +7,7 @@
  * reply_sent
  *                                   '------- refuse ------------------------^
  */
-#include "edge/conn.h"
+#include "edge/held.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -43,16 +43,6 @@ enum conn_state {
     CONN_STATE_COUNT
 };
 
-/* A request as its connection knows it. Outlives the connection while a handler holds it. */
-struct held_exchange {
-    struct exchange exchange;
-    struct edge *edge;
-    struct conn *conn; /* NULL: the client has gone */
-    size_t held_bytes; /* of the arena, as counted in the edge */
-    uint64_t bytes_in;
-    struct loop_deferred deferred;
-};
-
 struct conn {
     struct edge *edge;
     struct conn *next, *previous;
@@ -80,7 +70,6 @@ static void on_event(evutil_socket_t fd, short what, void *owner);
 static void on_timer(struct loop_timer *timer);
 static void conn_settle(struct conn *conn);
 static void free_conn(struct loop_deferred *node);
-static void free_exchange(struct loop_deferred *node);
 static void refuse(struct conn *conn, struct gw_err *err);
 
 /* --- states --- */
@@ -196,60 +185,10 @@ fail:
 
 static bool begin_exchange(struct conn *conn)
 {
-    struct held_exchange *held = calloc(1, sizeof *held);
-    if (!held)
-        return false;
-    held->edge = conn->edge;
-    held->conn = conn;
-    held->deferred.free_fn = free_exchange;
-    conn->edge->refs++;
-    conn->exchange = held;
-    held->exchange.client = conn->client;
-    http1_begin(conn->parser, &held->exchange.message, &held->exchange.arena);
-    return true;
-}
-
-/* An arena may grow by what all of them together still may. */
-static void allow_memory(struct held_exchange *held)
-{
-    size_t limit = held->edge->setup.limits->held_bytes, taken = held->edge->held_bytes;
-    struct arena *arena = &held->exchange.arena;
-    arena->limit = arena->bytes + (taken < limit ? limit - taken : 0);
-    if (!arena->limit)
-        arena->limit = 1; /* 0 would be none */
-}
-
-static void count_memory(struct held_exchange *held)
-{
-    held->edge->held_bytes += held->exchange.arena.bytes - held->held_bytes;
-    held->held_bytes = held->exchange.arena.bytes;
-}
-
-static void free_exchange(struct loop_deferred *node)
-{
-    struct held_exchange *held = container_of(node, struct held_exchange, deferred);
-    arena_clear(&held->exchange.arena);
-    edge_unref(held->edge);
-    free(held);
-}
-
-static void release_exchange(struct held_exchange *held)
-{
-    held->edge->held_bytes -= held->held_bytes;
-    loop_defer_free(held->edge->setup.loop, &held->deferred);
-}
-
-static void log_access(const struct held_exchange *held, int status, size_t bytes_out)
-{
-    if (!held->edge->access_log)
-        return;
-    access_log_write(held->edge->access_log,
-                     &(struct access_entry){.client = held->conn->client,
-                                            .message = &held->exchange.message,
-                                            .status = status,
-                                            .bytes_in = held->bytes_in,
-                                            .bytes_out = bytes_out,
-                                            .duration_us = loop_now_us() - held->exchange.received_us});
+    conn->exchange = held_new(conn->edge, conn, conn->client);
+    if (conn->exchange)
+        http1_begin(conn->parser, &conn->exchange->exchange.message, &conn->exchange->exchange.arena);
+    return conn->exchange != NULL;
 }
 
 /* --- bytes come --- */
@@ -264,12 +203,8 @@ static void send_continue(struct conn *conn)
 
 static void hand_over(struct conn *conn)
 {
-    struct held_exchange *held = conn->exchange;
     conn_move(conn, CONN_HANDLING);
-    allow_memory(held);
-    conn->edge->setup.handle(conn->edge->setup.owner, &held->exchange);
-    if (conn->exchange == held)
-        count_memory(held);
+    conn->edge->setup.handle(conn->edge->setup.owner, &conn->exchange->exchange);
 }
 
 /* Feeds the message at hand, up to its end at most; returns the bytes consumed. */
@@ -280,10 +215,8 @@ static size_t feed_message(struct conn *conn, const char *bytes, size_t length)
     size_t consumed;
     if (!http1_started(conn->parser))
         held->exchange.received_us = loop_now_us();
-    allow_memory(held);
     enum http1_event event = http1_feed(conn->parser, bytes, length, &consumed, &err);
     held->bytes_in += consumed;
-    count_memory(held);
     switch (event) {
     case HTTP1_MORE:
         if (http1_started(conn->parser))
@@ -463,10 +396,7 @@ static void conn_send(struct conn *conn, const struct held_exchange *held, struc
 {
     const struct http_message *message = &held->exchange.message;
     struct edge *edge = conn->edge;
-    if (reply->body.failed) {
-        buf_clear(&reply->body);
-        *reply = (struct http_reply){.status = gw_status_http(GW_E_NO_MEMORY)};
-    }
+    held_judge_reply(reply);
     conn->last = !message->keep_alive || edge->draining;
     if (edge->head.failed)
         buf_clear(&edge->head);
@@ -476,7 +406,7 @@ static void conn_send(struct conn *conn, const struct held_exchange *held, struc
         buf_clear(&reply->body);
     conn->out_body = reply->body;
     reply->body = (struct buf){0};
-    log_access(held, reply->status, edge->head.length + conn->out_body.length);
+    held_log(held, reply->status, edge->head.length + conn->out_body.length);
     conn_move(conn, CONN_WRITING);
     send_reply(conn);
 }
@@ -490,7 +420,7 @@ void exchange_reply(struct exchange *exchange, struct http_reply *reply)
         conn_send(conn, held, reply);
     }
     buf_clear(&reply->body);
-    release_exchange(held);
+    held_release(held);
     if (conn && !conn->running)
         conn_settle(conn);
 }
@@ -499,30 +429,19 @@ void exchange_abandon(struct exchange *exchange)
 {
     struct held_exchange *held = container_of(exchange, struct held_exchange, exchange);
     if (held->conn) {
-        log_access(held, 0, 0);
+        held_log(held, 0, 0);
         held->conn->exchange = NULL;
         conn_close(held->conn);
     }
-    release_exchange(held);
-}
-
-static void count_error(struct edge *edge, enum gw_status status)
-{
-    const char *cause = gw_status_cause(status);
-    if (!edge->errors[status])
-        edge->errors[status] = metrics_series(edge->setup.metrics, METRIC_HTTP_ERRORS,
-                                              METRIC_LABELS("listener", edge->setup.name, "cause", cause));
-    if (edge->errors[status])
-        metric_add(edge->errors[status], 1);
+    held_release(held);
 }
 
 /* The request at hand never gets to the handler, and the connection ends: what follows cannot be trusted. */
 static void refuse(struct conn *conn, struct gw_err *err)
 {
     struct exchange *exchange = &conn->exchange->exchange;
-    struct http_reply reply = {.status = gw_status_http(err->status)};
-    count_error(conn->edge, err->status);
-    conn->edge->setup.refuse(conn->edge->setup.owner, exchange->message.path, err, &reply);
+    struct http_reply reply;
+    held_refuse(conn->exchange, err, &reply);
     exchange->message.keep_alive = false;
     exchange_reply(exchange, &reply);
 }
@@ -623,19 +542,6 @@ struct conn *conn_next(const struct conn *conn)
     return conn->next;
 }
 
-/* The exchange of a connection that closes: given up if it is still being read, else the handler's affair. */
-static void orphan(struct held_exchange *held, bool handled)
-{
-    if (!handled) {
-        release_exchange(held);
-        return;
-    }
-    log_access(held, gw_status_http(GW_E_CANCELLED), 0);
-    held->conn = NULL;
-    if (held->exchange.gone)
-        held->exchange.gone(&held->exchange);
-}
-
 void conn_close(struct conn *conn)
 {
     struct edge *edge = conn->edge;
@@ -651,8 +557,10 @@ void conn_close(struct conn *conn)
     metric_sub(edge->connections, 1);
     loop_defer_free(edge->setup.loop, &conn->deferred);
     conn->exchange = NULL;
-    if (held)
-        orphan(held, handled);
+    if (held && handled)
+        held_orphan(held);
+    else if (held) /* still being read */
+        held_release(held);
 }
 
 static void free_conn(struct loop_deferred *node)

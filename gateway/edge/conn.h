@@ -39,7 +39,7 @@ struct edge {
     bool draining;               /* every reply is its connection's last */
     struct conn *conns;          /* all that are not freed */
     uint32_t n_conns;            /* those not CLOSED */
-    size_t held_bytes;           /* arenas of open exchanges */
+    struct arena_budget held;    /* arenas of open exchanges, together */
     struct http1_limits limits;
     struct access_log *access_log; /* NULL: none */
     struct metric *connections, *connections_total, *connections_refused;

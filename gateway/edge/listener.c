@@ -125,6 +125,7 @@ static void edge_limit(struct edge *edge, const struct config_limits *limits,
 {
     edge->config_limits = *limits;
     edge->config_timeouts = *timeouts;
+    edge->held.limit = limits->held_bytes;
     edge->limits =
         (struct http1_limits){.header_bytes = limits->header_bytes, .body_bytes = limits->body_bytes};
 }

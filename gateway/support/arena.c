@@ -19,17 +19,33 @@ static size_t align_up(size_t bytes)
     return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }
 
+/* What the arena may still take: the least of its own limit and what is left of the budget that it shares. */
+static size_t room_left(const struct arena *arena)
+{
+    const struct arena_budget *budget = arena->budget;
+    size_t left = arena->limit ? arena->limit - arena->bytes : SIZE_MAX;
+    size_t shared = !budget ? SIZE_MAX : budget->bytes < budget->limit ? budget->limit - budget->bytes : 0;
+    return left < shared ? left : shared;
+}
+
+static void arena_count(struct arena *arena, size_t bytes)
+{
+    arena->bytes += bytes;
+    if (arena->budget)
+        arena->budget->bytes += bytes;
+}
+
 /* A new block that holds at least `bytes`; what was left of the old one is given up. */
 static bool arena_extend(struct arena *arena, size_t bytes)
 {
-    size_t want = arena->blocks ? arena->blocks->bytes * 2 : FIRST_BLOCK;
+    size_t left = room_left(arena), want = arena->blocks ? arena->blocks->bytes * 2 : FIRST_BLOCK;
     if (want > LARGEST_BLOCK)
         want = LARGEST_BLOCK;
     if (want < sizeof(struct arena_block) + bytes)
         want = sizeof(struct arena_block) + bytes;
-    if (arena->limit && want > arena->limit - arena->bytes) {
+    if (want > left) {
         want = sizeof(struct arena_block) + bytes; /* the exact size may still fit */
-        if (want > arena->limit - arena->bytes)
+        if (want > left)
             return false;
     }
     struct arena_block *block = malloc(want);
@@ -38,7 +54,7 @@ static bool arena_extend(struct arena *arena, size_t bytes)
     block->next = arena->blocks;
     block->bytes = want;
     arena->blocks = block;
-    arena->bytes += want;
+    arena_count(arena, want);
     arena->at = block->room;
     arena->end = (char *)block + want;
     return true;
@@ -115,5 +131,7 @@ void arena_clear(struct arena *arena)
         next = block->next;
         free(block);
     }
-    *arena = (struct arena){.limit = arena->limit};
+    if (arena->budget)
+        arena->budget->bytes -= arena->bytes;
+    *arena = (struct arena){.limit = arena->limit, .budget = arena->budget};
 }

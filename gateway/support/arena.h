@@ -12,11 +12,18 @@
 
 struct arena_block;
 
+/* What several arenas may take together; of one thread. Outlives them. */
+struct arena_budget {
+    size_t bytes; /* taken by all of them so far */
+    size_t limit;
+};
+
 struct arena {
     struct arena_block *blocks; /* newest first */
     char *at, *end;             /* free room in the newest block */
     size_t bytes;               /* taken from malloc so far */
     size_t limit;               /* arena_alloc() returns NULL beyond this many bytes; 0: no limit */
+    struct arena_budget *budget; /* and beyond what is left of this; NULL: none */
 };
 
 /* 16-byte aligned, not zeroed. NULL when out of memory or over the limit; the arena stays usable. */
@@ -29,7 +36,7 @@ void *arena_grow(struct arena *arena, void *old, size_t old_bytes, size_t new_by
 /* A terminated copy of text[0..length). */
 char *arena_text(struct arena *arena, const char *text, size_t length) GW_MUST_CHECK;
 char *arena_printf(struct arena *arena, const char *format, ...) GW_MUST_CHECK GW_PRINTF(2, 3);
-/* Frees everything; the arena is empty and usable again, its limit kept. */
+/* Frees everything; the arena is empty and usable again, its limit and budget kept. */
 void arena_clear(struct arena *arena);
 
 #endif

@@ -109,3 +109,22 @@ Test(arena, copies_text_and_prints)
     cr_assert_null(arena_printf(&arena, "%0*d", 100000, 5));
     arena_clear(&arena);
 }
+
+Test(arena, a_budget_bounds_arenas_together_and_gets_back_what_they_free)
+{
+    struct arena_budget budget = {.limit = 100000};
+    struct arena one = {.budget = &budget}, other = {.budget = &budget};
+    cr_assert(arena_alloc(&one, 60000));
+    cr_assert_not(arena_alloc(&other, 60000));
+    cr_assert(arena_alloc(&other, 30000));
+    cr_assert_eq(budget.bytes, one.bytes + other.bytes);
+    arena_clear(&one);
+    cr_assert_eq(budget.bytes, other.bytes);
+    cr_assert(arena_alloc(&other, 60000));
+    budget.limit = 1000; /* lowered below what is taken */
+    cr_assert_not(arena_alloc(&one, 8));
+    arena_clear(&other);
+    cr_assert_eq(budget.bytes, 0);
+    cr_assert(arena_alloc(&one, 8));
+    arena_clear(&one);
+}
