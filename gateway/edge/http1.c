@@ -24,12 +24,12 @@
 #include <http_parser.h>
 #undef http_method
 
+#include "edge/http_body.h"
 #include "edge/http_target.h"
 
 enum {
     FIELDS_MAX = 100,
-    HEAD_STEP = 1024,     /* first room for a header that comes in pieces */
-    BODY_STEP = 64 << 10, /* first room for a body that does not come with its header */
+    HEAD_STEP = 1024, /* first room for a header that comes in pieces */
     CHUNK_DIGITS_MAX = 16,
 };
 
@@ -63,8 +63,8 @@ struct http1_parser {
     struct lines lines;
     char *head; /* the header's bytes, in the arena; the message's names and values point into it */
     size_t head_length, head_room;
-    size_t body_left;     /* of the announced length, or of the chunk */
-    size_t body_room;     /* the padding apart */
+    size_t body_left; /* of the announced length, or of the chunk */
+    struct http_body body;
     size_t framing_bytes; /* chunk extensions and trailers so far */
     uint8_t step;         /* START: bytes of an empty line; CHUNK_SIZE: digits; CHUNK_END: bytes of CRLF */
     bool expects_continue;
@@ -89,6 +89,7 @@ void http1_begin(struct http1_parser *parser, struct http_message *message, stru
 {
     *parser = (struct http1_parser){
         .given = parser->given, .limits = *parser->given, .message = message, .arena = arena};
+    parser->body = (struct http_body){.message = message, .arena = arena};
     *message = (struct http_message){.method = HTTP_M_OTHER, .query = ""};
 }
 
@@ -481,7 +482,6 @@ static enum http1_event body_too_large(const struct http1_parser *parser, struct
     return HTTP1_ERROR;
 }
 
-static bool reserve_body(struct http1_parser *parser, size_t needs, size_t ceiling);
 static enum http1_event finish_body(struct http1_parser *parser, struct gw_err *err);
 
 static enum http1_event begin_body(struct http1_parser *parser, const struct framing *framing,
@@ -500,7 +500,7 @@ static enum http1_event begin_body(struct http1_parser *parser, const struct fra
     }
     parser->body_left = length;
     parser->state = HTTP1_LENGTH_BODY;
-    return reserve_body(parser, 0, length) ? HTTP1_HEADERS : no_memory(err);
+    return http_body_reserve(&parser->body, 0, length) ? HTTP1_HEADERS : no_memory(err);
 }
 
 static enum http1_event judge_head(struct http1_parser *parser, const http_parser *library,
@@ -549,32 +549,10 @@ static enum http1_event finish_head(struct http1_parser *parser, struct gw_err *
 
 /* --- the body --- */
 
-/*
- * Room for `needs` bytes and the padding. Grows fourfold, as the arena keeps the old room until the end: what
- * is given up is a third of what is held; but to no more than `ceiling`, or what is needed.
- */
-static bool reserve_body(struct http1_parser *parser, size_t needs, size_t ceiling)
-{
-    struct http_message *message = parser->message;
-    if (message->body && needs <= parser->body_room)
-        return true;
-    size_t room = parser->body_room > BODY_STEP / 4 ? 4 * parser->body_room : BODY_STEP;
-    room = room < ceiling ? room : ceiling;
-    room = room > needs ? room : needs;
-    char *body = arena_grow(parser->arena, message->body, message->body_length, room + HTTP_BODY_PADDING);
-    if (!body)
-        return false;
-    message->body = body;
-    parser->body_room = room;
-    return true;
-}
-
 static enum http1_event finish_body(struct http1_parser *parser, struct gw_err *err)
 {
-    struct http_message *message = parser->message;
-    if (!reserve_body(parser, message->body_length, message->body_length))
+    if (!http_body_finish(&parser->body))
         return no_memory(err);
-    memset(message->body + message->body_length, 0, HTTP_BODY_PADDING);
     parser->state = HTTP1_DONE;
     return HTTP1_MESSAGE;
 }
@@ -583,12 +561,9 @@ static enum http1_event finish_body(struct http1_parser *parser, struct gw_err *
 static bool keep_body(struct http1_parser *parser, const char *bytes, size_t length, size_t ceiling,
                       size_t *used)
 {
-    struct http_message *message = parser->message;
     size_t take = length < parser->body_left ? length : parser->body_left;
-    if (!reserve_body(parser, message->body_length + take, ceiling))
+    if (!http_body_add(&parser->body, bytes, take, ceiling))
         return false;
-    memcpy(message->body + message->body_length, bytes, take);
-    message->body_length += take;
     parser->body_left -= take;
     *used = take;
     return true;
