@@ -26,6 +26,8 @@ test=(
     libcriterion-dev clang-14 clang-format-14 libclang-rt-14-dev llvm-14
     python3-pip python3-pytest python3-setuptools python3-venv python3-wheel python3-yaml
     redis-server redis-tools
+    # builds h2spec, HTTP/2's conformance suite
+    golang-go
     # load generators and the baseline that the benchmarks are measured against
     nghttp2-client nginx-light wrk
 )

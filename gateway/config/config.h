@@ -33,6 +33,9 @@ struct config_limits {       /* of one gateway; the edge divides by shards where
     size_t body_bytes;       /* limits.body: 16MiB; one request */
     size_t held_bytes;       /* limits.held: 512MiB; bodies and what they decode to, of all requests being worked on */
     uint32_t rows;           /* limits.rows: 16384; one request */
+    uint32_t streams;        /* limits.streams: 128; HTTP/2: requests of one connection at once */
+    uint32_t resets;         /* limits.resets: 1000; HTTP/2: cancelled requests of one connection; a tenth as many more each second */
+    uint32_t controls;       /* limits.controls: 1000; HTTP/2: likewise frames that carry no request */
 };
 struct config_timeouts {     /* microseconds */
     uint64_t header_us;      /* timeouts.header: 10s; from the first byte to the end of the header */

@@ -60,6 +60,12 @@ static const struct key keys[] = {
      .meaning = "bodies and what they decode to, of all requests being worked on; at least limits.body"},
     {"limits.rows", KEY_INTEGER, "16384", BETWEEN("1", "1048576"), FIELD(struct config, limits.rows),
      .meaning = "rows of one request"},
+    {"limits.streams", KEY_INTEGER, "128", BETWEEN("1", "65536"), FIELD(struct config, limits.streams),
+     .meaning = "requests of one HTTP/2 connection at once"},
+    {"limits.resets", KEY_INTEGER, "1000", BETWEEN("1", "1048576"), FIELD(struct config, limits.resets),
+     .meaning = "requests that one HTTP/2 connection may cancel; a tenth as many more each second"},
+    {"limits.controls", KEY_INTEGER, "1000", BETWEEN("1", "1048576"), FIELD(struct config, limits.controls),
+     .meaning = "frames of one HTTP/2 connection that carry no request; a tenth as many more each second"},
 
     {.path = "timeouts", .type = KEY_SECTION},
     {"timeouts.header", KEY_DURATION, "10s", BETWEEN("1ms", "24h"), FIELD(struct config, timeouts.header_us),

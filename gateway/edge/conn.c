@@ -7,7 +7,7 @@
  * reply_sent
  *                                   '------- refuse ------------------------^
  */
-#include "edge/held.h"
+#include "edge/conn_http2.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,8 +25,9 @@
 #include <unistd.h>
 
 enum {
-    PENDING_MAX = 64 << 10, /* pipelined bytes that wait for their turn */
-    LINGER_BYTES = 1 << 20, /* read away while CLOSING */
+    PENDING_MAX = 64 << 10,  /* pipelined bytes that wait for their turn */
+    FRAMES_BYTES = 64 << 10, /* HTTP/2's, gathered for one send() */
+    LINGER_BYTES = 1 << 20,  /* read away while CLOSING */
     LINGER_US = 1000000,
     LOOK_US = 250000, /* how often a client that is not read from is looked at */
     CLIENT_TEXT = 46, /* an IPv6 address */
@@ -38,6 +39,7 @@ enum conn_state {
     CONN_BODY,
     CONN_HANDLING,
     CONN_WRITING,
+    CONN_STREAMS,
     CONN_CLOSING,
     CONN_CLOSED,
     CONN_STATE_COUNT
@@ -48,12 +50,17 @@ struct conn {
     struct conn *next, *previous;
     int fd;
     enum conn_state state;
-    short watching; /* EV_READ, EV_WRITE, or 0: neither */
-    bool running;   /* on_event is on the stack, and settles at its end */
-    bool last;      /* the reply being written ends the connection */
+    short watching;  /* EV_READ, EV_WRITE, or 0: neither */
+    bool running;    /* on_event is on the stack, and settles at its end */
+    bool last;       /* the reply being written ends the connection */
+    bool spoken;     /* which HTTP it is is known */
+    uint8_t preface; /* until then: so many bytes were those of HTTP/2's */
     struct http1_parser *parser;
     struct held_exchange *exchange; /* the one being read or handled */
-    struct buf pending;             /* read, not yet fed */
+    struct conn_http2 *http2;       /* STREAMS */
+    struct loop_task wake;          /* STREAMS: there is something to send */
+    bool woken;
+    struct buf pending; /* read, not yet fed */
     size_t pending_fed;
     struct buf out_head, out_body; /* what is left of the reply; of both together */
     size_t out_sent;
@@ -69,6 +76,7 @@ struct conn {
 static void on_event(evutil_socket_t fd, short what, void *owner);
 static void on_timer(struct loop_timer *timer);
 static void conn_settle(struct conn *conn);
+static void on_wake(struct loop_task *task);
 static void free_conn(struct loop_deferred *node);
 static void refuse(struct conn *conn, struct gw_err *err);
 
@@ -98,12 +106,14 @@ static void conn_move(struct conn *conn, enum conn_state state)
 {
 #define TO(state) (1u << (state))
     static const unsigned legal[CONN_STATE_COUNT] = {
-        [CONN_IDLE] =
-            TO(CONN_HEADER) | TO(CONN_BODY) | TO(CONN_HANDLING) | TO(CONN_WRITING) | TO(CONN_CLOSED),
-        [CONN_HEADER] = TO(CONN_BODY) | TO(CONN_HANDLING) | TO(CONN_WRITING) | TO(CONN_CLOSED),
+        [CONN_IDLE] = TO(CONN_HEADER) | TO(CONN_BODY) | TO(CONN_HANDLING) | TO(CONN_WRITING) |
+                      TO(CONN_STREAMS) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
+        [CONN_HEADER] = TO(CONN_STREAMS) | TO(CONN_CLOSING) | TO(CONN_BODY) | TO(CONN_HANDLING) |
+                        TO(CONN_WRITING) | TO(CONN_CLOSED),
         [CONN_BODY] = TO(CONN_HANDLING) | TO(CONN_WRITING) | TO(CONN_CLOSED),
         [CONN_HANDLING] = TO(CONN_WRITING) | TO(CONN_CLOSED),
         [CONN_WRITING] = TO(CONN_IDLE) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
+        [CONN_STREAMS] = TO(CONN_CLOSING) | TO(CONN_CLOSED),
         [CONN_CLOSING] = TO(CONN_CLOSED),
     };
 #undef TO
@@ -124,6 +134,11 @@ static size_t pending_left(const struct conn *conn)
     return conn->pending.length - conn->pending_fed;
 }
 
+static size_t out_left(const struct conn *conn)
+{
+    return conn->out_head.length + conn->out_body.length - conn->out_sent;
+}
+
 /* How many bytes may be read now. While a reply is being written none are: who does not take answers gets no
  * more. */
 static size_t readable_room(const struct conn *conn)
@@ -134,6 +149,8 @@ static size_t readable_room(const struct conn *conn)
         return 0;
     case CONN_CLOSING:
         return EDGE_SCRATCH_BYTES;
+    case CONN_STREAMS:
+        return out_left(conn) ? 0 : EDGE_SCRATCH_BYTES;
     default:
         return PENDING_MAX - pending_left(conn);
     }
@@ -153,6 +170,7 @@ bool conn_open(struct edge *edge, int fd, const char *client)
     conn->fd = fd;
     conn->timer.fire = on_timer;
     conn->deferred.free_fn = free_conn;
+    conn->wake.run = on_wake;
     conn->watching = EV_READ;
     snprintf(conn->client, sizeof conn->client, "%s", client);
     event_assign(&conn->event, loop_base(edge->setup.loop), fd, EV_READ | EV_PERSIST, on_event, conn);
@@ -193,12 +211,26 @@ static bool begin_exchange(struct conn *conn)
 
 /* --- bytes come --- */
 
+static void take(struct conn *conn, const char *bytes, size_t length);
+static void conn_wake(struct conn *conn);
+
 static void send_continue(struct conn *conn)
 {
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
     ssize_t length = sizeof interim - 1;
     if (send(conn->fd, interim, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) != length)
         conn_close(conn); /* nothing else is under way: a socket without room for this is no use */
+}
+
+/* Whatever it speaks, it would not understand a reply. */
+static void hang_up(struct conn *conn, enum gw_status why)
+{
+    edge_count_error(conn->edge, why);
+    held_log(conn->exchange, 0, 0);
+    held_release(conn->exchange);
+    conn->exchange = NULL;
+    shutdown(conn->fd, SHUT_WR);
+    conn_move(conn, CONN_CLOSING);
 }
 
 static void hand_over(struct conn *conn)
@@ -232,6 +264,9 @@ static size_t feed_message(struct conn *conn, const char *bytes, size_t length)
         break;
     case HTTP1_ERROR:
         refuse(conn, &err);
+        break;
+    case HTTP1_ALIEN:
+        hang_up(conn, err.status);
         break;
     }
     return consumed;
@@ -275,17 +310,73 @@ static void keep_pending(struct conn *conn, const char *bytes, size_t length)
         conn_close(conn);
 }
 
-static void take(struct conn *conn, const char *bytes, size_t length)
+static void take_requests(struct conn *conn, const char *bytes, size_t length)
 {
-    if (conn->state == CONN_CLOSING) {
-        conn->discarded += length;
-        if (conn->discarded > LINGER_BYTES)
-            conn_close(conn);
-        return;
-    }
     size_t consumed = conn_feed(conn, bytes, length);
     if (consumed < length && conn->state != CONN_CLOSED && conn->state != CONN_CLOSING)
         keep_pending(conn, bytes + consumed, length - consumed);
+}
+
+static void speak_http2(struct conn *conn)
+{
+    if (conn->exchange)
+        held_release(conn->exchange);
+    conn->exchange = NULL;
+    conn->http2 = conn_http2_new(conn->edge, conn, conn->client, conn_wake);
+    if (conn->http2)
+        conn_move(conn, CONN_STREAMS);
+    else
+        conn_close(conn);
+}
+
+/*
+ * The first bytes tell HTTP/2 from HTTP/1.1, which is all that does not begin with HTTP/2's preface. While it
+ * may be either it counts as the header of a request.
+ */
+static void take_first(struct conn *conn, const char *bytes, size_t length)
+{
+    size_t before = conn->preface, same = 0;
+    while (same < length && before + same < HTTP2_PREFACE_BYTES &&
+           bytes[same] == HTTP2_PREFACE[before + same])
+        same++;
+    conn->preface = (uint8_t)(before + same);
+    conn->spoken = conn->preface == HTTP2_PREFACE_BYTES || same < length;
+    if (!conn->spoken) {
+        if (!conn->exchange && begin_exchange(conn))
+            conn->exchange->exchange.received_us = loop_now_us();
+        if (conn->exchange)
+            conn_move(conn, CONN_HEADER);
+        else
+            conn_close(conn);
+        return;
+    }
+    bool is_http2 = conn->preface == HTTP2_PREFACE_BYTES;
+    if (is_http2)
+        speak_http2(conn);
+    if (before)
+        take(conn, HTTP2_PREFACE, before);
+    take(conn, bytes, length);
+}
+
+static void take(struct conn *conn, const char *bytes, size_t length)
+{
+    switch (conn->state) {
+    case CONN_CLOSED:
+        break;
+    case CONN_CLOSING:
+        conn->discarded += length;
+        if (conn->discarded > LINGER_BYTES)
+            conn_close(conn);
+        break;
+    case CONN_STREAMS:
+        conn_http2_feed(conn->http2, bytes, length);
+        break;
+    default:
+        if (conn->spoken)
+            take_requests(conn, bytes, length);
+        else
+            take_first(conn, bytes, length);
+    }
 }
 
 static void conn_receive(struct conn *conn)
@@ -380,17 +471,6 @@ static void conn_flush(struct conn *conn)
         write_progressed(conn);
 }
 
-static const char *date_now(struct edge *edge)
-{
-    time_t now = time(NULL);
-    struct tm utc;
-    if (now != edge->date_s) {
-        edge->date_s = now;
-        strftime(edge->date, sizeof edge->date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
-    }
-    return edge->date;
-}
-
 /* Takes the reply's body; the connection goes on to WRITING, and mostly right through it. */
 static void conn_send(struct conn *conn, const struct held_exchange *held, struct http_reply *reply)
 {
@@ -401,7 +481,7 @@ static void conn_send(struct conn *conn, const struct held_exchange *held, struc
     if (edge->head.failed)
         buf_clear(&edge->head);
     edge->head.length = 0;
-    http1_write_head(&edge->head, reply, reply->body.length, !conn->last, date_now(edge));
+    http1_write_head(&edge->head, reply, reply->body.length, !conn->last, edge_date(edge));
     if (message->method == HTTP_M_HEAD)
         buf_clear(&reply->body);
     conn->out_body = reply->body;
@@ -415,6 +495,11 @@ void exchange_reply(struct exchange *exchange, struct http_reply *reply)
 {
     struct held_exchange *held = container_of(exchange, struct held_exchange, exchange);
     struct conn *conn = held->conn;
+    if (held->http2) {
+        conn_http2_reply(held, reply);
+        buf_clear(&reply->body);
+        return;
+    }
     if (conn) {
         conn->exchange = NULL;
         conn_send(conn, held, reply);
@@ -428,6 +513,10 @@ void exchange_reply(struct exchange *exchange, struct http_reply *reply)
 void exchange_abandon(struct exchange *exchange)
 {
     struct held_exchange *held = container_of(exchange, struct held_exchange, exchange);
+    if (held->http2) {
+        conn_http2_abandon(held);
+        return;
+    }
     if (held->conn) {
         held_log(held, 0, 0);
         held->conn->exchange = NULL;
@@ -446,6 +535,108 @@ static void refuse(struct conn *conn, struct gw_err *err)
     exchange_reply(exchange, &reply);
 }
 
+/* --- HTTP/2's bytes go --- */
+
+/* Sends from the edge's own buffer; what does not fit is the connection's to keep. False: it has closed. */
+static bool send_frames(struct conn *conn)
+{
+    struct buf *frames = &conn->edge->head;
+    ssize_t sent = send_both(conn->fd, frames, &conn->out_body, 0);
+    if (sent < 0) {
+        conn_close(conn);
+        return false;
+    }
+    if ((size_t)sent == frames->length)
+        return true;
+    buf_append(&conn->out_head, frames->bytes + sent, frames->length - (size_t)sent);
+    write_progressed(conn);
+    if (conn->out_head.failed)
+        conn_close(conn);
+    return conn->state != CONN_CLOSED;
+}
+
+/* Goes on with what the client would not take before. False: it still does not, or the connection has closed.
+ */
+static bool send_rest(struct conn *conn)
+{
+    if (!out_left(conn))
+        return true;
+    ssize_t sent = send_both(conn->fd, &conn->out_head, &conn->out_body, conn->out_sent);
+    if (sent < 0) {
+        conn_close(conn);
+        return false;
+    }
+    conn->out_sent += (size_t)sent;
+    if (sent > 0)
+        write_progressed(conn);
+    if (out_left(conn))
+        return false;
+    buf_clear(&conn->out_head);
+    conn->out_sent = 0;
+    return true;
+}
+
+/* All that there is to say, as far as the client takes it; then, if that was the last of it, the end. */
+static void streams_flush(struct conn *conn)
+{
+    struct buf *frames = &conn->edge->head;
+    while (conn->state == CONN_STREAMS && send_rest(conn)) {
+        if (frames->failed)
+            buf_clear(frames);
+        frames->length = 0;
+        bool more = conn_http2_fill(conn->http2, frames, FRAMES_BYTES);
+        if (frames->failed) {
+            conn_close(conn);
+        } else if (frames->length) {
+            if (!send_frames(conn))
+                return;
+        } else {
+            if (!more) {
+                shutdown(conn->fd, SHUT_WR);
+                conn_move(conn, CONN_CLOSING);
+            }
+            return;
+        }
+    }
+}
+
+/* A stream has something to say: with all others of this turn. */
+static void conn_wake(struct conn *conn)
+{
+    if (conn->running || conn->woken || conn->state != CONN_STREAMS)
+        return;
+    conn->woken = true;
+    loop_post(conn->edge->setup.loop, &conn->wake);
+}
+
+static void on_wake(struct loop_task *task)
+{
+    struct conn *conn = container_of(task, struct conn, wake);
+    conn->woken = false;
+    if (conn->state == CONN_CLOSED) {
+        loop_defer_free(conn->edge->setup.loop, &conn->deferred);
+        return;
+    }
+    streams_flush(conn);
+    conn_settle(conn);
+}
+
+/* Its streams' deadlines; or, while the client takes nothing, that of the socket. */
+static uint64_t streams_deadline(const struct conn *conn)
+{
+    return out_left(conn) ? conn->deadline_us : conn_http2_deadline_us(conn->http2);
+}
+
+static void streams_expire(struct conn *conn)
+{
+    if (out_left(conn)) {
+        conn_close(conn);
+        return;
+    }
+    conn_http2_expire(conn->http2);
+    streams_flush(conn);
+}
+
 /* --- events --- */
 
 static void on_event(evutil_socket_t fd, short what, void *owner)
@@ -458,6 +649,8 @@ static void on_event(evutil_socket_t fd, short what, void *owner)
     feed_pending(conn);
     if (what & EV_READ)
         conn_receive(conn);
+    if (conn->state == CONN_STREAMS)
+        streams_flush(conn);
     conn->running = false;
     conn_settle(conn);
 }
@@ -483,9 +676,10 @@ static void conn_settle(struct conn *conn)
     struct loop *loop = conn->edge->setup.loop;
     if (conn->state == CONN_CLOSED)
         return;
-    bool watched = conn_watch(conn, conn->state == CONN_WRITING ? EV_WRITE
-                                    : readable_room(conn)       ? EV_READ
-                                                                : 0);
+    if (conn->state == CONN_STREAMS)
+        conn->deadline_us = streams_deadline(conn);
+    bool writes = conn->state == CONN_WRITING || (conn->state == CONN_STREAMS && out_left(conn));
+    bool watched = conn_watch(conn, writes ? EV_WRITE : readable_room(conn) ? EV_READ : 0);
     uint64_t at_us = conn->watching ? conn->deadline_us : loop_now_us() + LOOK_US;
     bool late = at_us != UINT64_MAX && (!loop_timer_is_set(&conn->timer) || conn->timer.at_us > at_us);
     if (!watched || (late && loop_timer_set(loop, &conn->timer, at_us) != GW_OK)) {
@@ -505,8 +699,13 @@ static bool has_hung_up(const struct conn *conn)
 static void expire(struct conn *conn)
 {
     struct gw_err err;
-    if (conn->state == CONN_WRITING && queued_bytes(conn) < conn->out_queued) {
+    bool writes = conn->state == CONN_WRITING || (conn->state == CONN_STREAMS && out_left(conn));
+    if (writes && queued_bytes(conn) < conn->out_queued) {
         write_progressed(conn); /* slow, but not stalled: too little to make the socket writable */
+        return;
+    }
+    if (conn->state == CONN_STREAMS) {
+        streams_expire(conn);
         return;
     }
     if (conn->state != CONN_HEADER && conn->state != CONN_BODY) {
@@ -530,6 +729,11 @@ static void on_timer(struct loop_timer *timer)
 
 void conn_drain(struct conn *conn)
 {
+    if (conn->state == CONN_STREAMS) {
+        conn_http2_drain(conn->http2);
+        streams_flush(conn);
+        conn_settle(conn);
+    }
     if (conn->state != CONN_IDLE)
         return;
     on_event(conn->fd, EV_READ, conn); /* a request that has arrived is still served */
@@ -555,7 +759,11 @@ void conn_close(struct conn *conn)
     close(conn->fd);
     edge->n_conns--;
     metric_sub(edge->connections, 1);
-    loop_defer_free(edge->setup.loop, &conn->deferred);
+    if (!conn->woken) /* else on_wake() will */
+        loop_defer_free(edge->setup.loop, &conn->deferred);
+    if (conn->http2)
+        conn_http2_close(conn->http2);
+    conn->http2 = NULL;
     conn->exchange = NULL;
     if (held && handled)
         held_orphan(held);

@@ -1,14 +1,18 @@
 /*
- * conn: one client socket: buffers, timeouts, and the order of replies. HTTP/1.1 today.
- * Requests of one connection are answered one after another; pipelined ones wait in the socket or in a
- * bounded buffer. Reads go through one scratch buffer a listener, so an idle connection holds no buffer.
+ * conn: one client socket: buffers, timeouts, and the order of replies.
+ * A connection is HTTP/1.1, unless its first bytes are HTTP/2's preface. In HTTP/1.1 requests of one connection are
+ * answered one after another; pipelined ones wait in the socket or in a bounded buffer. In HTTP/2 (conn_http2) they are
+ * under way side by side. Reads go through one scratch buffer a listener, so an idle connection holds no buffer.
  *
  *   IDLE -> HEADER -> BODY -> HANDLING -> WRITING -> IDLE | CLOSING -> CLOSED (freed at the end of the turn)
+ *    '--------'-----> STREAMS ----------------------------------'
  *     IDLE       between requests; the idle timeout
  *     HEADER     some of a header is here; timeouts.header from its first byte, then 408
  *     BODY       some of a body is to come; timeouts.body from the end of the header, then 408
  *     HANDLING   the handler has the exchange; no timeout of ours. A client that hangs up, or half-closes, is noticed
  *     WRITING    some of the reply is to go; timeouts.write, anew whenever the client takes some
+ *     STREAMS    HTTP/2, whose streams have their own timeouts (http2.h); timeouts.write while the client takes nothing, and
+ *                nothing is read then
  *     CLOSING    the last reply is out and our half closed; what the client still sends is read away for a
  *                moment, so that the reply is not lost to a reset
  * Steps that need no waiting are passed through within one turn. Any state may end in CLOSED, and IDLE, HEADER and
@@ -21,6 +25,7 @@
 
 #include "edge/access_log.h"
 #include "edge/http1.h"
+#include "edge/http2.h"
 #include "edge/listener.h"
 
 enum { EDGE_SCRATCH_BYTES = 64 << 10 };
@@ -41,6 +46,7 @@ struct edge {
     uint32_t n_conns;            /* those not CLOSED */
     struct arena_budget held;    /* arenas of open exchanges, together */
     struct http1_limits limits;
+    struct http2_limits http2_limits;
     struct access_log *access_log; /* NULL: none */
     struct metric *connections, *connections_total, *connections_refused;
     struct metric *errors[GW_STATUS_COUNT]; /* made when first counted */
@@ -50,6 +56,8 @@ struct edge {
     char scratch[EDGE_SCRATCH_BYTES];
 };
 void edge_unref(struct edge *edge);
+void edge_count_error(struct edge *edge, enum gw_status status); /* a request, or a connection, that HTTP itself refused */
+const char *edge_date(struct edge *edge);                        /* as in the Date header; the edge's own */
 
 /* Takes fd, non-blocking; client: its address, for the access log; copied. False: out of memory, fd is closed. */
 GW_MUST_CHECK bool conn_open(struct edge *edge, int fd, const char *client);

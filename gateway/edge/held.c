@@ -52,21 +52,11 @@ void held_orphan(struct held_exchange *held)
         held->exchange.gone(&held->exchange);
 }
 
-static void count_error(struct edge *edge, enum gw_status status)
-{
-    const char *cause = gw_status_cause(status);
-    if (!edge->errors[status])
-        edge->errors[status] = metrics_series(edge->setup.metrics, METRIC_HTTP_ERRORS,
-                                              METRIC_LABELS("listener", edge->setup.name, "cause", cause));
-    if (edge->errors[status])
-        metric_add(edge->errors[status], 1);
-}
-
 void held_refuse(const struct held_exchange *held, const struct gw_err *err, struct http_reply *reply)
 {
     struct edge *edge = held->edge;
     *reply = (struct http_reply){.status = gw_status_http(err->status)};
-    count_error(edge, err->status);
+    edge_count_error(edge, err->status);
     edge->setup.refuse(edge->setup.owner, held->exchange.message.path, err, reply);
 }
 

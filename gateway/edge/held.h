@@ -11,7 +11,9 @@ struct held_exchange {
     struct exchange exchange;
     struct edge *edge;            /* a reference */
     struct conn *conn;            /* NULL: the client has gone, and with it the one who would send the reply */
-    struct http2_stream *stream;  /* HTTP/2: whose request it is */
+    struct conn_http2 *http2;     /* HTTP/2: whose it is, also when the client has gone; */
+    struct http2_stream *stream;  /* and NULL then */
+    bool handled;                 /* HTTP/2: the handler has it */
     uint64_t bytes_in;
     struct loop_deferred deferred;
 };

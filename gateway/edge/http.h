@@ -1,5 +1,5 @@
 /*
- * http: one request and its reply, whatever HTTP version carried them. What http1 (later http2) produces,
+ * http: one request and its reply, whatever HTTP version carried them. What http1 and http2 produce,
  * endpoint handlers consume, and conn sends.
  *
  * An exchange is one request/reply pair. It is made by conn, handed to the edge's handler once the whole
@@ -37,7 +37,7 @@ struct http_message {
     uint32_t n_headers;
     char *body;         /* body_length bytes, then HTTP_BODY_PADDING readable ones; never NULL */
     size_t body_length;
-    bool keep_alive;    /* the connection may carry another */
+    bool keep_alive;    /* the connection may carry another; always, in HTTP/2 */
 };
 /* The first header of this lower-case name, or NULL. */
 const struct http_header *http_message_header(const struct http_message *message, const char *name);
@@ -63,6 +63,7 @@ struct http_reply {
     int status;               /* 200 ... */
     const char *content_type; /* NULL: no body's type */
     const char *headers;      /* more of them, "Name: value\r\n" each; NULL: none. Trusted: never the client's bytes */
+    const char *trailers;     /* likewise, after the body: HTTP/2 alone sends them. NULL: none */
     struct buf body;          /* taken over: exchange_reply() frees or sends it */
 };
 /*
@@ -70,7 +71,7 @@ struct http_reply {
  * The exchange is gone afterwards (freed at the end of the turn).
  */
 void exchange_reply(struct exchange *exchange, struct http_reply *reply);
-/* Closes the connection without a reply: for a handler that has no memory even for an error. */
+/* No reply: the connection closes, or HTTP/2's stream is reset. For a handler that has no memory even for an error. */
 void exchange_abandon(struct exchange *exchange);
 
 #endif

@@ -320,6 +320,13 @@ static bool starts_with_token(const struct http1_parser *parser)
     return i > 0 && parser->head[i] == ' ';
 }
 
+/* Whether " HTTP/" stands in the first line. */
+static bool names_http(const struct http1_parser *parser)
+{
+    const char *end = memchr(parser->head, '\r', parser->head_length);
+    return memmem(parser->head, (size_t)(end - parser->head), " HTTP/", 6) != NULL;
+}
+
 static enum http1_event refuse_head(const struct http1_parser *parser, enum http_errno problem,
                                     struct gw_err *err)
 {
@@ -327,6 +334,10 @@ static enum http1_event refuse_head(const struct http1_parser *parser, enum http
     case HPE_INVALID_METHOD:
         if (!starts_with_token(parser))
             return invalid(err, "no request line");
+        if (!names_http(parser)) {
+            gw_err_set(err, GW_E_INVALID, "not HTTP");
+            return HTTP1_ALIEN;
+        }
         gw_err_set(err, GW_E_NOT_IMPLEMENTED, "this method is not known");
         return HTTP1_ERROR;
     case HPE_HEADER_OVERFLOW:
@@ -534,8 +545,9 @@ static enum http1_event finish_head(struct http1_parser *parser, struct gw_err *
     head.fields = arena_array(parser->arena, head.room, sizeof *head.fields);
     if (!head.fields)
         return no_memory(err);
-    if (split_head(parser, &library, &head, err) == HTTP1_ERROR)
-        return HTTP1_ERROR;
+    enum http1_event event = split_head(parser, &library, &head, err);
+    if (event != HTTP1_MORE)
+        return event;
     if (library.http_major != 1 || library.http_minor > 1) {
         gw_err_set(err, GW_E_HTTP_VERSION, "only HTTP/1.0 and HTTP/1.1 are spoken");
         return HTTP1_ERROR;

@@ -30,7 +30,9 @@ enum http1_event {
     HTTP1_HEADERS, /* the header is complete, once a message that has a body; call feed again to go on.
                       If http1_expects_continue() the owner sends "100 Continue" now */
     HTTP1_MESSAGE, /* the message is complete; the rest of the bytes belong to the next one */
-    HTTP1_ERROR    /* err says how to answer; then the connection closes */
+    HTTP1_ERROR,   /* err says how to answer; then the connection closes */
+    HTTP1_ALIEN    /* a first line with neither a known method nor HTTP's name: no answer would be understood, err is for
+                      our own records; the connection closes */
 };
 
 struct http1_parser;
@@ -48,7 +50,7 @@ void http1_free(struct http1_parser *parser);
  */
 void http1_begin(struct http1_parser *parser, struct http_message *message, struct arena *arena);
 /*
- * Consumes a prefix of bytes, sets *consumed. After HTTP1_MESSAGE or HTTP1_ERROR only begin or free.
+ * Consumes a prefix of bytes, sets *consumed. After HTTP1_MESSAGE, HTTP1_ERROR or HTTP1_ALIEN only begin or free.
  * The body's room grows as bytes arrive, whatever length was announced. An arena that is out of memory, or at
  * its limit, is HTTP1_ERROR with GW_E_NO_MEMORY.
  */

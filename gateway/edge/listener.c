@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "edge/conn.h"
@@ -128,6 +129,15 @@ static void edge_limit(struct edge *edge, const struct config_limits *limits,
     edge->held.limit = limits->held_bytes;
     edge->limits =
         (struct http1_limits){.header_bytes = limits->header_bytes, .body_bytes = limits->body_bytes};
+    edge->http2_limits = (struct http2_limits){.header_bytes = limits->header_bytes,
+                                               .body_bytes = limits->body_bytes,
+                                               .streams = limits->streams,
+                                               .resets = limits->resets,
+                                               .controls = limits->controls,
+                                               .header_us = timeouts->header_us,
+                                               .body_us = timeouts->body_us,
+                                               .idle_us = timeouts->idle_us,
+                                               .write_us = timeouts->write_us};
 }
 
 void listener_set_limits(struct listener *listener, const struct config_limits *limits,
@@ -166,6 +176,27 @@ void edge_unref(struct edge *edge)
     access_log_free(edge->access_log);
     buf_clear(&edge->head);
     free(edge);
+}
+
+void edge_count_error(struct edge *edge, enum gw_status status)
+{
+    const char *cause = gw_status_cause(status);
+    if (!edge->errors[status])
+        edge->errors[status] = metrics_series(edge->setup.metrics, METRIC_HTTP_ERRORS,
+                                              METRIC_LABELS("listener", edge->setup.name, "cause", cause));
+    if (edge->errors[status])
+        metric_add(edge->errors[status], 1);
+}
+
+const char *edge_date(struct edge *edge)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    if (now != edge->date_s) {
+        edge->date_s = now;
+        strftime(edge->date, sizeof edge->date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));
+    }
+    return edge->date;
 }
 
 /* --- accepting --- */

@@ -42,7 +42,7 @@ LAYERS = [
     ("edge/http1.c",     "<event2/event.h>",  "this library's home is"),
     ("edge/conn.c",      "<http_parser.h>",   "this library's home is edge/http1.c"),
     ("replica/pool.c",   "<grpc/grpc.h>",     "this library's home is replica/rpc_core.c"),
-    ("replica/rpc_h2.c", "<nghttp2/nghttp2.h>", "this library's home is replica/rpc_h2_session.c"),
+    ("replica/rpc_h2.c", "<nghttp2/nghttp2.h>", "this library's home is edge/http2.c, replica/rpc_h2_session.c"),
     ("replica/rpc.c",    '"worker.pb-c.h"',   "this library's home is"),
     ("edge/conn.c",      "<simdjson.h>",      "this library's home is infer/codec_json.hh"),
     ("config/config.c",  "<yaml.h>",          "this library's home is config/yaml.c"),

@@ -96,6 +96,10 @@ static inline void http1_outcome(struct buf *out, const struct http1_limits *lim
             MUST(headers == 1 || message.body_length == 0);
             http1_describe(out, &message, http1_expects_continue(parser));
             open = false;
+        } else if (event == HTTP1_ALIEN) {
+            buf_text(out, "alien\n");
+            open = false;
+            break;
         } else if (event == HTTP1_ERROR) {
             buf_printf(out, "error %d %s\n", gw_status_http(err.status), err.what);
             open = false;

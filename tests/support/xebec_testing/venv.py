@@ -29,6 +29,18 @@ def container_python(container, *extras):
     return home / "bin/python"
 
 
+def python_path(name, *packages):
+    """A folder for sys.path that has `packages` ("h2==4.1.0") alone; kept, and skipped, as above."""
+    wanted = "\n".join(packages)
+    home = REPOSITORY / "build/venv" / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with open(home.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "complete").exists():
+            _make(home, [], packages)
+    return next((home / "lib").glob("python3*/site-packages"))
+
+
 def _make(home, files, extras):
     shutil.rmtree(home, ignore_errors=True)
     subprocess.run([PYTHON, "-m", "venv", home], check=True)

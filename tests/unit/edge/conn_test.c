@@ -18,7 +18,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "edge/http2.h"
 #include "edge/listener.h"
+#include "h2_peer.h"
 #include "support/log.h"
 
 enum { PATIENCE_MS = 5000, BIG = 8 << 20, HELD_MAX = 8 };
@@ -98,8 +100,13 @@ static struct rig *rig_new(void)
     rig->loop = loop_new();
     rig->metrics = metrics_new();
     rig->address = (struct config_address){.text = "127.0.0.1:0", .host = "127.0.0.1", .port = "0"};
-    rig->limits = (struct config_limits){
-        .connections = 1100, .header_bytes = 4096, .body_bytes = 1 << 20, .held_bytes = 64 << 20};
+    rig->limits = (struct config_limits){.connections = 1100,
+                                         .header_bytes = 4096,
+                                         .body_bytes = 1 << 20,
+                                         .held_bytes = 64 << 20,
+                                         .streams = 100,
+                                         .resets = 100,
+                                         .controls = 100};
     rig->timeouts = (struct config_timeouts){
         .header_us = 60000000, .body_us = 60000000, .idle_us = 60000000, .write_us = 60000000};
     rig->setup = (struct edge_setup){.loop = rig->loop,
@@ -706,6 +713,192 @@ Test(conn, a_client_that_goes_in_mid_request)
 }
 
 /* --- the listener --- */
+
+/* --- HTTP/2 ------------------------------------------------------------------------------------------ */
+
+#define H2_GREETING HTTP2_PREFACE "\0\0\0\4\0\0\0\0\0"
+
+static void say_frame(struct rig *rig, int fd, enum h2_type type, uint8_t flags, uint8_t stream,
+                      const void *payload, size_t length)
+{
+    const char head[] = {0, 0, (char)length, (char)type, (char)flags, 0, 0, 0, (char)stream};
+    say(rig, fd, head, sizeof head);
+    say(rig, fd, payload, length);
+}
+
+static void say_get(struct rig *rig, int fd, uint8_t stream, const char *path)
+{
+    struct buf block = {0}, lines = {0};
+    buf_printf(&lines, ":method: GET\n:scheme: http\n:authority: x\n:path: %s\n", path);
+    buf_append(&lines, "", 1);
+    h2_block_write(&block, lines.bytes);
+    say_frame(rig, fd, H2_HEADERS, H2_END_HEADERS | H2_END_STREAM, stream, block.bytes, block.length);
+    buf_clear(&lines);
+    buf_clear(&block);
+}
+
+/* Of a reply the body comes last, as it is. */
+static void expect_last(struct rig *rig, int fd, const char *body)
+{
+    struct buf got = {0};
+    cr_assert(hear(rig, fd, &got, body));
+    buf_clear(&got);
+}
+
+Test(conn, speaks_http2_to_whom_begins_with_its_preface)
+{
+    struct rig *rig = rig_new();
+    rig_listen(rig);
+    int fd = dial(rig), crumbs = dial(rig);
+    SAY(rig, fd, H2_GREETING);
+    for (size_t i = 0; i < sizeof H2_GREETING - 1; i++) {
+        say(rig, crumbs, &H2_GREETING[i], 1);
+        turn(rig);
+    }
+    for (uint8_t stream = 1; stream < 6; stream += 2) {
+        say_get(rig, fd, stream, "/one");
+        say_get(rig, crumbs, stream, "/other");
+        expect_last(rig, fd, "/one");
+        expect_last(rig, crumbs, "/other");
+    }
+    cr_expect_eq(rig->n_handled, 6u);
+    close(fd);
+    close(crumbs);
+    TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
+    rig_free(rig);
+}
+
+Test(conn, what_only_begins_like_the_preface_is_http1)
+{
+    struct rig *rig = rig_new();
+    rig_listen(rig);
+    int post = dial(rig), pri = dial(rig), silent = dial(rig), alien = dial(rig);
+    SAY(rig, post, "P");
+    turn(rig);
+    SAY(rig, post, "OST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody");
+    expect(rig, post, NULL, "HTTP/1.1 200 OK\r\n", "body");
+    SAY(rig, pri, "PRI * HTTP/");
+    turn(rig);
+    SAY(rig, pri, "1.1\r\nHost: x\r\n\r\n");
+    expect(rig, pri, "HTTP/1.1 501 Not Implemented\r\n", NULL, NULL);
+    SAY(rig, alien, "HELLO THERE\r\n\r\n");
+    expect_end(rig, alien);
+    rig->timeouts.header_us = 50000;
+    listener_set_limits(rig->listener, &rig->limits, &rig->timeouts);
+    SAY(rig, silent, "PRI * HT");
+    expect(rig, silent, "HTTP/1.1 408 Request Timeout\r\n", NULL, NULL);
+    close(post);
+    close(pri);
+    close(silent);
+    close(alien);
+    rig_free(rig);
+}
+
+Test(conn, http2_replies_go_when_they_are_there)
+{
+    struct rig *rig = rig_new();
+    rig_listen(rig);
+    int fd = dial(rig);
+    SAY(rig, fd, H2_GREETING);
+    for (uint8_t stream = 1; stream < 8; stream += 2)
+        say_get(rig, fd, stream, "/late");
+    TURN_UNTIL(rig, rig->n_held == 4);
+    struct exchange *last = rig->held[--rig->n_held];
+    answer(last, "last of all");
+    expect_last(rig, fd, "last of all");
+    answer_held(rig, "first");
+    expect_last(rig, fd, "first");
+    say_frame(rig, fd, H2_RST_STREAM, 0, 3, "\0\0\0\10", 4);
+    TURN_UNTIL(rig, rig->n_gone == 1);
+    answer_held(rig, "nobody hears this");
+    close(fd);
+    TURN_UNTIL(rig, rig->n_gone == 2);
+    answer_held(rig, "nor this");
+    turn(rig);
+    cr_expect_eq(listener_connections(rig->listener), 0u);
+    rig_free(rig);
+}
+
+Test(conn, abandoning_resets_a_stream_alone)
+{
+    struct rig *rig = rig_new();
+    rig_listen(rig);
+    int fd = dial(rig);
+    SAY(rig, fd, H2_GREETING);
+    say_get(rig, fd, 1, "/abandon");
+    expect_last(rig, fd, "\x02"); /* INTERNAL_ERROR */
+    say_get(rig, fd, 3, "/nomemory");
+    say_get(rig, fd, 5, "/x");
+    expect_last(rig, fd, "/x");
+    close(fd);
+    TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
+    rig_free(rig);
+}
+
+Test(conn, an_http2_client_that_stops_reading_is_cut_off)
+{
+    struct rig *rig = rig_new();
+    rig->timeouts.write_us = 200000;
+    rig_listen(rig);
+    int fd = dial_small(rig, 4096);
+    SAY(rig, fd, HTTP2_PREFACE "\0\0\6\4\0\0\0\0\0\0\4\x7f\xff\xff\xff");
+    say_frame(rig, fd, H2_WINDOW_UPDATE, 0, 0, "\x7f\0\0\0", 4);
+    say_get(rig, fd, 1, "/big");
+    TURN_UNTIL(rig, rig->n_handled == 1);
+    TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
+    close(fd);
+    rig_free(rig);
+}
+
+Test(conn, an_http2_client_that_is_slow_gets_all_of_a_big_reply)
+{
+    struct rig *rig = rig_new();
+    struct buf got = {0};
+    rig_listen(rig);
+    int fd = dial_small(rig, 16384);
+    SAY(rig, fd, HTTP2_PREFACE "\0\0\6\4\0\0\0\0\0\0\4\x7f\xff\xff\xff");
+    say_frame(rig, fd, H2_WINDOW_UPDATE, 0, 0, "\x7f\0\0\0", 4);
+    say_get(rig, fd, 1, "/big");
+    TURN_UNTIL(rig, rig->n_handled == 1);
+    while (got.length < BIG) {
+        char bytes[65536];
+        ssize_t n = recv(fd, bytes, sizeof bytes, 0);
+        if (n > 0)
+            buf_append(&got, bytes, (size_t)n);
+        cr_assert(n > 0 || (n < 0 && errno == EAGAIN));
+        turn(rig);
+    }
+    buf_clear(&got);
+    close(fd);
+    TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
+    rig_free(rig);
+}
+
+Test(listener, drains_http2)
+{
+    struct rig *rig = rig_new();
+    rig_listen(rig);
+    int busy = dial(rig), idle = dial(rig);
+    SAY(rig, busy, H2_GREETING);
+    SAY(rig, idle, H2_GREETING);
+    say_get(rig, busy, 1, "/late");
+    say_get(rig, idle, 1, "/x");
+    expect_last(rig, idle, "/x");
+    TURN_UNTIL(rig, rig->n_held == 1);
+    listener_drain(rig->listener);
+    say_frame(rig, busy, H2_PING, H2_ACK, 0, "draining", 8);
+    say_frame(rig, idle, H2_PING, H2_ACK, 0, "draining", 8);
+    struct buf got = {0};
+    cr_assert(hear(rig, idle, &got, NULL), "the end");
+    answer_held(rig, "the last");
+    hear(rig, busy, &got, NULL);
+    cr_expect(memmem(got.bytes, got.length, "the last", 8));
+    buf_clear(&got);
+    close(busy);
+    close(idle);
+    TURN_UNTIL(rig, listener_connections(rig->listener) == 0);
+    rig_free(rig);
+}
 
 Test(listener, drains)
 {

@@ -153,6 +153,16 @@ Test(http1, targets)
     EXPECT_ALL(rows);
 }
 
+Test(http1, what_is_not_http_is_not_answered)
+{
+    static const struct exchange_case rows[] = {
+        CASE("INVALID CONNECTION PREFACE\r\n\r\n", "alien\n"),
+        CASE("EHLO example.org\r\n\r\n", "alien\n"),
+        CASE("BREW / HTTP/1.1\r\n\r\n", "error 501 this method is not known\n"),
+    };
+    expect_all(rows, sizeof rows / sizeof rows[0]);
+}
+
 /* Which of two rules refuses is the library's business; that it is 400 is ours. */
 Test(http1, refused_somehow)
 {
