@@ -30,6 +30,8 @@ test=(
     golang-go
     # load generators and the baseline that the benchmarks are measured against
     nghttp2-client nginx-light wrk
+    # for Triton, which tests/bench/peers.sh measures
+    libpython3.11
 )
 
 packages_of() {

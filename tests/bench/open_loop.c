@@ -297,7 +297,7 @@ static void run(struct load *load)
 {
     load->start_us = now_us();
     load->end_us = load->start_us + load->seconds * 1000000;
-    load->next_due_us = load->rate ? draw_gap_us(load) : 0;
+    load->next_due_us = load->rate > 0 ? draw_gap_us(load) : 0;
     for (uint64_t now = load->start_us; now < load->end_us; now = now_us()) {
         ask_due(load, now);
         wait_for_events(load, wake_up_us(load, now));

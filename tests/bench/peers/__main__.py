@@ -32,7 +32,8 @@ from .table import print_table
 from .triton import Triton
 from .xebec import Xebec, XebecC
 
-PEERS = {peer.name: peer for peer in (Xebec(), XebecC(), FastAPI(), LitServe(), MLServer(), BentoML(), RayServe(), MLflow(), Triton())}
+SERVERS = (Xebec(), XebecC(), FastAPI(), LitServe(), MLServer(), BentoML(), RayServe(), MLflow(), Triton())
+PEERS = {peer.name: peer for peer in SERVERS}
 MODELS = ("noop", "svm", "forest", "cnn")
 
 
@@ -74,7 +75,8 @@ def compare(args, models):
             for name in turned(args.only, number):
                 if model.name in PEERS[name].models:
                     one(results, name, model, args, f"round {number + 1}")
-    ordered = {(name, model.name): results[name, model.name] for model in models for name in args.only if (name, model.name) in results}
+    ordered = {(name, model.name): results[name, model.name]
+               for model in models for name in args.only if (name, model.name) in results}
     print_table(ordered, models)
     if args.json:
         args.json.write_text(json.dumps(as_json(ordered, models, args), indent=1) + "\n")

@@ -16,7 +16,8 @@ def install_models(say):
     """The list of Models."""
     maker = Maker()
     renewed = maker.install()
-    wanted = hashlib.sha256(b"".join((SERVERS / f"{name}.py").read_bytes() for name in ("make_models", "bench_model"))).hexdigest()
+    sources = [SERVERS / "make_models.py", SERVERS / "bench_model.py"]
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
     stamp = MADE / "made"
     if renewed or not stamp.exists() or stamp.read_text() != wanted:
         say("making the models")

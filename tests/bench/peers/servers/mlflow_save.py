@@ -1,4 +1,4 @@
-"""mlflow_save TO: the model of $BENCH_MODEL as an MLflow model: its own flavors for scikit-learn and ONNX, pyfunc for the no-op."""
+"""mlflow_save TO: the model of $BENCH_MODEL as an MLflow model: the flavors of scikit-learn and ONNX, pyfunc for the no-op."""
 import os
 import sys
 from pathlib import Path
