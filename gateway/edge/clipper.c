@@ -5,8 +5,9 @@
  */
 #include "edge/clipper.h"
 
-#include <inttypes.h>
 #include <string.h>
+
+#include "edge/predict.h"
 
 struct decoding {
     struct request *request;
@@ -82,39 +83,20 @@ static enum gw_status decode_input(struct decoding *decoding, bool is_batch, str
     return status;
 }
 
-/* Text, or an integer as it is written. null is none. */
-static enum gw_status decode_word(struct request *request, struct json_value *value, const char **word,
-                                  size_t *length, struct gw_err *err)
-{
-    int64_t number;
-    if (json_kind(value) == JSON_NULL)
-        return GW_OK;
-    if (json_kind(value) != JSON_NUMBER)
-        return json_text(value, request->arena, word, length, err);
-    enum gw_status status = json_int(value, &number, err);
-    if (status != GW_OK)
-        return status;
-    *word = arena_printf(request->arena, "%" PRId64, number);
-    if (!*word)
-        return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-    *length = strlen(*word);
-    return GW_OK;
-}
-
 static enum gw_status decode_version(struct decoding *decoding, struct json_value *value, struct gw_err *err)
 {
     struct request *request = decoding->request;
     if (decoding->has_version)
         return json_refuse(value, err, "given twice");
     decoding->has_version = true;
-    return decode_word(request, value, &request->asked_version, &request->asked_version_length, err);
+    return json_word(value, request->arena, &request->asked_version, &request->asked_version_length, err);
 }
 
 /* null tells nobody apart. */
 static enum gw_status decode_sticky(struct decoding *decoding, struct json_value *value, struct gw_err *err)
 {
     struct request *request = decoding->request;
-    return decode_word(request, value, &request->sticky, &request->sticky_length, err);
+    return json_word(value, request->arena, &request->sticky, &request->sticky_length, err);
 }
 
 static bool key_is(const char *key, size_t length, const char *name)
@@ -173,7 +155,7 @@ static void write_error_members(struct buf *out, enum gw_status status, const ch
     buf_text(out, "\"");
 }
 
-void clipper_write_error(struct buf *out, enum gw_status status, const char *what)
+static void clipper_write_error(struct buf *out, enum gw_status status, const char *what)
 {
     buf_text(out, "{");
     write_error_members(out, status, what);
@@ -350,4 +332,58 @@ static void clipper_encode(struct request *request)
         write_error_alone(request);
 }
 
-const struct dialect clipper_dialect = {"clipper", clipper_decode, clipper_encode};
+const struct dialect clipper_dialect = {"clipper", clipper_decode, clipper_encode, clipper_write_error};
+
+/* --- the path ------------------------------------------------------------------------------------------- */
+
+/* What stands behind the first segment. Endpoints have no slash in their names. */
+static const char *verb_of(const char *path, size_t *name_length)
+{
+    const char *slash = *path ? strchr(path + 1, '/') : NULL;
+    *name_length = slash ? (size_t)(slash - path - 1) : 0;
+    return slash ? slash + 1 : "";
+}
+
+static bool verb_is(const char *verb, const char *name)
+{
+    size_t length = strlen(name);
+    return strncmp(verb, name, length) == 0 && (!verb[length] || !strcmp(verb + length, "/"));
+}
+
+bool clipper_owns(const char *path)
+{
+    size_t name_length;
+    const char *verb = verb_of(path, &name_length);
+    return verb_is(verb, "predict") || verb_is(verb, "update");
+}
+
+static void predict(struct infer *infer, struct exchange *exchange, const struct config_endpoint *endpoint)
+{
+    if (exchange->message.method != HTTP_M_POST)
+        reply_error(exchange, &clipper_dialect, GW_E_METHOD, "Allow: POST\r\n",
+                    "a prediction is asked for with POST");
+    else if (!http_message_is(&exchange->message, "application/json", true))
+        reply_error(exchange, &clipper_dialect, GW_E_MEDIA_TYPE, NULL,
+                    "send the body as Content-Type: application/json");
+    else
+        predict_start(infer, exchange,
+                      &(struct predict_ask){.dialect = &clipper_dialect, .endpoint = endpoint});
+}
+
+void clipper_handle(struct infer *infer, struct exchange *exchange)
+{
+    const struct http_message *message = &exchange->message;
+    size_t name_length;
+    const char *name = message->path + 1, *verb = verb_of(message->path, &name_length);
+    const struct config_endpoint *endpoint = config_endpoint(infer->period->plan->config, name, name_length);
+    if (!clipper_owns(message->path))
+        reply_not_found(exchange, &clipper_dialect, message->path, message->path_length,
+                        ": no such path; predictions are at /{endpoint}/predict");
+    else if (!endpoint)
+        reply_not_found(exchange, &clipper_dialect, name, name_length, ": no endpoint has this name");
+    else if (verb_is(verb, "update"))
+        reply_error(exchange, &clipper_dialect, GW_E_NOT_IMPLEMENTED, NULL,
+                    "feedback is not taken: no selection policy learns from it");
+    else
+        predict(infer, exchange, endpoint);
+}

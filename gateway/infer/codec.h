@@ -62,6 +62,13 @@ enum gw_status json_refuse(const struct json_value *value, struct gw_err *err, c
 GW_MUST_CHECK enum gw_status json_text(struct json_value *value, struct arena *arena, const char **text,
                                        size_t *length, struct gw_err *err);
 GW_MUST_CHECK enum gw_status json_int(struct json_value *value, int64_t *integer, struct gw_err *err);
+/* Text, or an integer as it is written, as text in the arena. null leaves *text as it is. */
+GW_MUST_CHECK enum gw_status json_word(struct json_value *value, struct arena *arena, const char **text,
+                                       size_t *length, struct gw_err *err);
+GW_MUST_CHECK enum gw_status json_bool(struct json_value *value, bool *truth, struct gw_err *err);
+/* The value as it stands in the document, checked and copied, terminated, in the arena. */
+GW_MUST_CHECK enum gw_status json_raw(struct json_value *value, struct arena *arena, const char **text,
+                                      size_t *length, struct gw_err *err);
 
 /* Builds one input of a request, row by row, in the request's arena. */
 struct tensor_builder {
@@ -96,6 +103,13 @@ GW_MUST_CHECK enum gw_status json_append_row(struct json_value *value, struct te
 /* value is an array of rows: json_append_row() of each, fast. */
 GW_MUST_CHECK enum gw_status json_append_rows(struct json_value *value, struct tensor_builder *builder,
                                               struct gw_err *err);
+/*
+ * value is all rows of a tensor of this concrete shape, whose sizes are none of them negative and whose first is its
+ * rows: nested as the shape says, or one flat list of every element, also where its declared sizes are open. The
+ * builder is fresh; the declared dims count. Elements, and what is returned: as json_append_row().
+ */
+GW_MUST_CHECK enum gw_status json_append_tensor(struct json_value *value, struct tensor_builder *builder,
+                                                const int64_t *shape, struct gw_err *err);
 /* The finished tensor; its memory is the arena's. A size that no row told (every list was empty) is 0. */
 struct tensor tensor_builder_take(const struct tensor_builder *builder);
 
@@ -110,6 +124,10 @@ struct tensor tensor_builder_take(const struct tensor_builder *builder);
  */
 GW_MUST_CHECK enum gw_status json_write_row(struct buf *out, struct json_reader *checker,
                                             const struct tensor *tensor, uint32_t row);
+
+/* The elements of a row as json_write_row() writes them, with commas between them and nothing around them. */
+GW_MUST_CHECK enum gw_status json_write_elements(struct buf *out, struct json_reader *checker,
+                                                 const struct tensor *tensor, uint32_t row);
 
 /* A number without the detour through printf. */
 void json_write_uint(struct buf *out, uint64_t number);

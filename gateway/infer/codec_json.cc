@@ -3,7 +3,7 @@
  * codec_json_write.cc is the way back.
  *
  *   json_read -> read_members -> callback -> json_object | json_array -> callback ...
- *                                         -> json_text | json_int | json_append_row(s)
+ *                                         -> json_text | json_int | json_raw | json_append_row(s), _tensor
  *                                         -> nothing: check_value
  */
 #include "infer/codec_json.hh"
@@ -540,6 +540,40 @@ extern "C" enum gw_status json_text(struct json_value *value, struct arena *aren
         *length = inside.size();
     }
     return status;
+}
+
+extern "C" enum gw_status json_word(struct json_value *value, struct arena *arena, const char **text,
+                                    size_t *length, struct gw_err *err)
+{
+    int64_t number;
+    if (json_kind(value) == JSON_NULL)
+        return GW_OK;
+    if (json_kind(value) != JSON_NUMBER)
+        return json_text(value, arena, text, length, err);
+    enum gw_status status = json_int(value, &number, err);
+    if (status != GW_OK)
+        return status;
+    *text = arena_printf(arena, "%" PRId64, number);
+    *length = *text ? strlen(*text) : 0;
+    return *text ? GW_OK : no_memory(err);
+}
+
+extern "C" enum gw_status json_bool(struct json_value *value, bool *truth, struct gw_err *err)
+{
+    struct at at = value_at(value, err);
+    return value->value.get_bool().get(*truth) ? wrong_kind(at, value->value, "a boolean") : GW_OK;
+}
+
+extern "C" enum gw_status json_raw(struct json_value *value, struct arena *arena, const char **text,
+                                   size_t *length, struct gw_err *err)
+{
+    string_view raw;
+    enum gw_status status = raw_value(value_at(value, err), value->value, &raw);
+    if (status != GW_OK)
+        return status;
+    *text = arena_text(arena, raw.data(), raw.size());
+    *length = raw.size();
+    return *text ? GW_OK : no_memory(err);
 }
 
 extern "C" enum gw_status json_check(struct json_reader *reader, const char *text, size_t length,

@@ -4,7 +4,8 @@
  *   json_append_row(s) -> append_row -> append_scalar                        shape [-1]
  *                                    -> append_shaped -> append_nested       lists as the shape says
  *                                                     -> append_flat         one list of everything
- *                                          both end in append_list -> read_one<datatype> | read_bytes
+ *   json_append_tensor -> append_nested | append_all                         the client says the shape
+ *                                          all end in append_list -> read_one<datatype> | read_bytes
  */
 #include "infer/codec_json.hh"
 
@@ -512,6 +513,57 @@ static enum gw_status append_row(struct at at, ondemand::value &value, struct te
     return status == GW_OK && !builder_end_row(builder) ? no_memory(at.err) : status;
 }
 
+/* ---- whole tensors -> builder ---- */
+
+/* Every element of the tensor in one list. */
+static enum gw_status append_all(struct at at, ondemand::value &value, struct tensor_builder *builder)
+{
+    struct tensor_spec spec = *builder->declared;
+    size_t count, expected;
+    memcpy(spec.shape, builder->shape, sizeof spec.shape);
+    enum gw_status status = append_list(at, value, builder, &count);
+    if (status != GW_OK)
+        return status;
+    if (!tensor_row_elements(&spec, &expected) ||
+        __builtin_mul_overflow(expected, static_cast<size_t>(spec.shape[0]), &expected))
+        expected = INT64_MAX; /* more than anybody can send */
+    if (expected == count)
+        return GW_OK;
+    return refuse_count(at, element_noun(builder->declared), static_cast<int64_t>(expected), count);
+}
+
+/* Where the rows of a BYTES tensor end; their number is known to be within the limit. */
+static enum gw_status index_rows(struct at at, struct tensor_builder *builder)
+{
+    struct tensor_spec spec = *builder->declared;
+    size_t elements;
+    memcpy(spec.shape, builder->shape, sizeof spec.shape);
+    builder->row_end_capacity = static_cast<uint32_t>(builder->shape[0]);
+    builder->row_end =
+        static_cast<uint32_t *>(arena_array(builder->arena, builder->row_end_capacity, sizeof(uint32_t)));
+    if (!builder->row_end)
+        return no_memory(at.err);
+    if (!tensor_row_elements(&spec, &elements) ||
+        tensor_index_bytes(builder->data, builder->bytes, builder->row_end_capacity, elements,
+                           builder->row_end) != GW_OK)
+        return fail_at(at, GW_E_INVALID, "the rows are not of one length");
+    return GW_OK;
+}
+
+static enum gw_status append_tensor(struct at at, ondemand::value &value, struct tensor_builder *builder)
+{
+    if (builder->shape[0] > builder->max_rows)
+        return fail_at(at, GW_E_TOO_LARGE, "more rows than the limit of %" PRIu32, builder->max_rows);
+    if (!reserve_first_row(builder))
+        return no_memory(at.err);
+    if (kind_of(value) != JSON_LIST)
+        return wrong_kind(at, value, "a list");
+    string_view bracket = value.raw_json_token();
+    bool nested = bracket.data()[bracket.size()] == '['; /* the token behind it */
+    enum gw_status status = nested ? append_nested(at, value, builder, 0) : append_all(at, value, builder);
+    return status == GW_OK && builder->declared->datatype == DT_BYTES ? index_rows(at, builder) : status;
+}
+
 /* ---- the contract ---- */
 
 extern "C" enum gw_status json_int(struct json_value *value, int64_t *integer, struct gw_err *err)
@@ -550,6 +602,14 @@ extern "C" enum gw_status json_append_rows(struct json_value *value, struct tens
         return status;
     return for_each(at, list, &count,
                     [=](struct at here, ondemand::value &row) { return append_row(here, row, builder); });
+}
+
+extern "C" enum gw_status json_append_tensor(struct json_value *value, struct tensor_builder *builder,
+                                             const int64_t *shape, struct gw_err *err)
+{
+    for (int dim = 0; dim < builder->declared->dims; dim++)
+        builder->shape[dim] = shape[dim];
+    return append_tensor(value_at(value, err), value->value, builder);
 }
 
 extern "C" struct tensor tensor_builder_take(const struct tensor_builder *builder)

@@ -190,6 +190,19 @@ extern "C" enum gw_status json_write_row(struct buf *out, struct json_reader *ch
     return out->failed ? GW_E_NO_MEMORY : status;
 }
 
+extern "C" enum gw_status json_write_elements(struct buf *out, struct json_reader *checker,
+                                              const struct tensor *tensor, uint32_t row)
+{
+    size_t bytes, elements, before = out->length;
+    struct writer writer = {out, checker, &tensor->spec, tensor_row(tensor, row, &bytes)};
+    if (!tensor_row_elements(&tensor->spec, &elements))
+        return GW_E_CONTRACT;
+    enum gw_status status = write_elements(&writer, elements);
+    if (status != GW_OK)
+        out->length = before;
+    return out->failed ? GW_E_NO_MEMORY : status;
+}
+
 extern "C" void json_write_uint(struct buf *out, uint64_t number)
 {
     char text[NUMBER_ROOM];

@@ -50,11 +50,16 @@ struct dialect {
     const char *name;
     /*
      * body -> request->inputs, n_inputs, n_rows, and what else it asks for (version, outputs).
-     * body[length..length+CODEC_PADDING) is readable. On error request->err has words.
+     * body[length..length+CODEC_PADDING) is readable, and lives as long as the request: tensors may point into it. On error request->err has words.
      */
     enum gw_status (*decode)(struct request *request, const char *body, size_t length);
-    /* outcomes -> request->reply. request->status is GW_OK, GW_PARTIAL, or the error that all of it ended with. */
+    /*
+     * outcomes -> request->reply, and its type and headers. request->status is GW_OK, GW_PARTIAL, or the error that all of
+     * it ended with; encode may turn it into another.
+     */
     void (*encode)(struct request *request);
+    /* What went wrong, as a body: also where there is no request. */
+    void (*write_error)(struct buf *out, enum gw_status status, const char *what);
 };
 
 /*
@@ -168,6 +173,10 @@ struct request {
     enum gw_status status;
     struct gw_err err;                      /* of the whole request, when status is an error */
     struct buf reply;                       /* what encode wrote */
+    const char *reply_type;                 /* its media type; NULL: application/json */
+    const char *reply_headers;              /* more of them, "Name: value\r\n" each; NULL: none */
+    struct predict_result *substitute;      /* the endpoint's default as an answer, for rows without one; the arena's; NULL: none */
+    void *own;                              /* the dialect's: what it has to know from decode to encode; NULL: nothing */
 
     void (*done)(struct request *request);  /* the edge's: reply is ready; or a cancelled one (ending GW_E_CANCELLED) may be freed */
     void *client;

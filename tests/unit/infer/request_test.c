@@ -189,7 +189,7 @@ static void encode(struct request *request)
     encoded++;
     buf_printf(&request->reply, "%s", gw_status_cause(request->status));
 }
-static const struct dialect dialect = {"letters", decode, encode};
+static const struct dialect dialect = {.name = "letters", .decode = decode, .encode = encode};
 
 static struct config config;
 static struct config_model model;

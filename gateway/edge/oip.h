@@ -1,0 +1,34 @@
+/*
+ * oip: the Open Inference Protocol over REST (KServe's and Triton's v2): everything below /v2.
+ *
+ *   oip.c          paths: health, metadata, Triton's config and repository index
+ *   oip_infer.c    the dialect: inference, JSON and binary tensors
+ *   oip_tensors.*  what the protocol says of tensors, whatever carries it
+ * Source: kserve/open-inference-protocol, and Triton's extensions to it; docs/protocols.md says what is not there.
+ */
+#ifndef XEBEC_EDGE_OIP_H
+#define XEBEC_EDGE_OIP_H
+
+#include "edge/http.h"
+#include "infer/request.h"
+
+/* Its errors are {"error": words}. Its request->own is a struct oip_ask, or NULL for one that the head says nothing of. */
+extern const struct dialect oip_dialect;
+
+/* What a request's head says, then what its body asks of the reply. */
+struct oip_ask {
+    bool has_json_bytes;   /* the rest of the body is binary tensors */
+    size_t json_bytes;     /* ... after so many; 0: there is nothing but the data of the only input */
+    /* from the body */
+    const char *id;        /* NULL: none */
+    size_t id_length;
+    const char **wanted;   /* outputs, in the order of the reply */
+    int8_t *says;          /* by wanted: 1: binary, 0: JSON, negative: nothing */
+    uint32_t n_wanted;     /* 0: all of them */
+    bool binary;           /* those of which nothing is said */
+};
+
+/* Replies to any path that begins with /v2. */
+void oip_handle(struct infer *infer, struct exchange *exchange);
+
+#endif

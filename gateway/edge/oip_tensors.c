@@ -1,0 +1,364 @@
+/* oip_tensors: inputs against the signature; outputs out of rows. */
+#include "edge/oip_tensors.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static enum gw_status no_memory(struct request *request)
+{
+    return gw_err_set(&request->err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
+}
+
+/* --- a request's inputs ----------------------------------------------------------------------------------
+ */
+
+enum gw_status oip_inputs_begin(struct request *request)
+{
+    const struct signature *signature = request->endpoint->signature;
+    request->inputs = arena_array(request->arena, signature->n_inputs, sizeof *request->inputs);
+    if (!request->inputs)
+        return no_memory(request);
+    memset(request->inputs, 0, signature->n_inputs * sizeof *request->inputs);
+    request->n_inputs = signature->n_inputs;
+    request->n_rows = 0;
+    return GW_OK;
+}
+
+static const struct tensor_spec *find_spec(const struct tensor_spec *specs, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!strcmp(specs[i].name, name))
+            return &specs[i];
+    return NULL;
+}
+
+/* The shape as the client wrote it, for words. */
+static struct tensor_spec told_spec(const struct oip_told *told, const struct tensor_spec *declared)
+{
+    struct tensor_spec spec = *declared;
+    spec.dims = (uint8_t)told->dims;
+    memcpy(spec.shape, told->shape, told->dims * sizeof *told->shape);
+    return spec;
+}
+
+static enum gw_status check_shape(struct request *request, const struct tensor_spec *spec,
+                                  const struct tensor_spec *declared)
+{
+    char wrong[128], right[128];
+    uint32_t limit = request->period->plan->config->limits.rows;
+    struct gw_err *err = &request->err;
+    for (unsigned i = 0; i < spec->dims; i++)
+        if (spec->shape[i] < 0)
+            return gw_err_set(err, GW_E_INVALID, "input %s: a size of its shape is negative", spec->name);
+    if (!tensor_spec_fits(declared, spec))
+        return gw_err_set(err, GW_E_INVALID, "input %s: expected %s, got %s", spec->name,
+                          tensor_spec_text(declared, right, sizeof right),
+                          tensor_spec_text(spec, wrong, sizeof wrong));
+    if (spec->shape[0] == 0)
+        return gw_err_set(err, GW_E_INVALID, "input %s: expected at least one row", spec->name);
+    if (spec->shape[0] > limit)
+        return gw_err_set(err, GW_E_TOO_LARGE, "input %s: more rows than the limit of %" PRIu32, spec->name,
+                          limit);
+    if (request->n_rows && spec->shape[0] != request->n_rows)
+        return gw_err_set(err, GW_E_INVALID, "input %s: %" PRId64 " rows, where another input has %" PRIu32,
+                          spec->name, spec->shape[0], request->n_rows);
+    return GW_OK;
+}
+
+enum gw_status oip_inputs_take(struct request *request, const struct oip_told *told, struct tensor **input)
+{
+    const struct signature *signature = request->endpoint->signature;
+    const struct tensor_spec *declared = find_spec(signature->inputs, signature->n_inputs, told->name);
+    struct gw_err *err = &request->err;
+    if (!declared)
+        return gw_err_set(err, GW_E_INVALID, "input %.64s: the model has no input of this name", told->name);
+    *input = &request->inputs[declared - signature->inputs];
+    if ((*input)->spec.dims)
+        return gw_err_set(err, GW_E_INVALID, "input %s: given twice", declared->name);
+    if (datatype_parse(told->datatype, strlen(told->datatype)) != declared->datatype)
+        return gw_err_set(err, GW_E_INVALID, "input %s: expected datatype %s, got %.16s", declared->name,
+                          datatype_name(declared->datatype), told->datatype);
+    struct tensor_spec spec = told_spec(told, declared);
+    enum gw_status status = check_shape(request, &spec, declared);
+    if (status != GW_OK)
+        return status;
+    (*input)->spec = spec;
+    request->n_rows = (uint32_t)spec.shape[0];
+    return GW_OK;
+}
+
+static enum gw_status refuse_length(struct request *request, const struct tensor *input, const char *expected,
+                                    size_t length)
+{
+    char shape[128];
+    return gw_err_set(&request->err, GW_E_INVALID, "input %s: %zu bytes, %s %s", input->spec.name, length,
+                      expected, tensor_spec_text(&input->spec, shape, sizeof shape));
+}
+
+static enum gw_status set_bytes_elements(struct request *request, struct tensor *input, const uint8_t *bytes,
+                                         size_t length, size_t elements)
+{
+    uint32_t *row_end = arena_array(request->arena, request->n_rows, sizeof *row_end);
+    if (!row_end)
+        return no_memory(request);
+    if (tensor_index_bytes(bytes, length, request->n_rows, elements, row_end) != GW_OK)
+        return refuse_length(request, input, "which are not the length-prefixed elements of", length);
+    input->row_end = row_end;
+    return GW_OK;
+}
+
+/* Numpy and its like take any other byte for neither. */
+static bool are_booleans(const uint8_t *bytes, size_t length)
+{
+    uint8_t seen = 0;
+    for (size_t i = 0; i < length; i++)
+        seen |= bytes[i];
+    return seen <= 1;
+}
+
+enum gw_status oip_input_set_bytes(struct request *request, struct tensor *input, const uint8_t *bytes,
+                                   size_t length)
+{
+    size_t elements, expected;
+    enum gw_status status = GW_OK;
+    input->data = bytes;
+    input->bytes = length;
+    if (!tensor_row_elements(&input->spec, &elements))
+        return refuse_length(request, input, "which cannot be all of", length);
+    if (input->spec.datatype == DT_BYTES)
+        status = set_bytes_elements(request, input, bytes, length, elements);
+    else if (__builtin_mul_overflow(elements, datatype_bytes(input->spec.datatype), &expected) ||
+             __builtin_mul_overflow(expected, (size_t)request->n_rows, &expected) || expected != length)
+        status = refuse_length(request, input, "which is not the size of", length);
+    else if (input->spec.datatype == DT_BOOL && !are_booleans(bytes, length))
+        status = gw_err_set(&request->err, GW_E_INVALID, "input %s: a BOOL that is neither 0 nor 1",
+                            input->spec.name);
+    return status;
+}
+
+/* Models that take JSON are promised JSON. */
+static enum gw_status check_documents(struct request *request, const struct tensor *input)
+{
+    for (size_t at = 0; at < input->bytes;) {
+        uint32_t length;
+        memcpy(&length, input->data + at, sizeof length);
+        at += sizeof length;
+        enum gw_status status =
+            json_check(request->infer->json, (const char *)input->data + at, length, NULL);
+        if (status == GW_E_NO_MEMORY)
+            return no_memory(request);
+        if (status != GW_OK)
+            return gw_err_set(&request->err, GW_E_INVALID, "input %s: an element is not a JSON document",
+                              input->spec.name);
+        at += length;
+    }
+    return GW_OK;
+}
+
+enum gw_status oip_inputs_end(struct request *request)
+{
+    enum gw_status status = GW_OK;
+    for (uint32_t i = 0; i < request->n_inputs && status == GW_OK; i++) {
+        const struct tensor *input = &request->inputs[i];
+        if (!input->spec.dims)
+            return gw_err_set(&request->err, GW_E_INVALID, "input %s is missing",
+                              request->endpoint->signature->inputs[i].name);
+        if (input->spec.datatype == DT_BYTES && input->spec.encoding == TENSOR_JSON)
+            status = check_documents(request, input);
+    }
+    return status;
+}
+
+/* --- the outputs that it wants ---------------------------------------------------------------------------
+ */
+
+static bool is_named(const char *const *names, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+enum gw_status oip_outputs_want(struct request *request, const char *const *names, uint32_t n)
+{
+    const struct signature *signature = request->endpoint->signature;
+    if (!signature->n_outputs) { /* the model knows */
+        request->outputs = names;
+        request->n_outputs = n;
+        return GW_OK;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (!find_spec(signature->outputs, signature->n_outputs, names[i]))
+            return gw_err_set(&request->err, GW_E_INVALID,
+                              "output %.64s: the model has no output of this name", names[i]);
+    if (n == 0 || n == signature->n_outputs)
+        return GW_OK;
+    const char **outputs = arena_array(request->arena, n, sizeof *outputs);
+    if (!outputs)
+        return no_memory(request);
+    for (uint32_t i = 0, at = 0; i < signature->n_outputs; i++) /* in one order, whatever the client's is */
+        if (is_named(names, n, signature->outputs[i].name))
+            outputs[at++] = signature->outputs[i].name;
+    request->outputs = outputs;
+    request->n_outputs = n;
+    return GW_OK;
+}
+
+/* --- the default as an answer ----------------------------------------------------------------------------
+ */
+
+struct default_reading {
+    struct request *request;
+    struct tensor *outputs;
+    uint32_t n;
+};
+
+static enum gw_status read_default(void *owner, const char *key, size_t length, struct json_value *value,
+                                   struct gw_err *err)
+{
+    struct default_reading *reading = owner;
+    const struct signature *signature = reading->request->endpoint->signature;
+    struct tensor_builder builder;
+    for (uint32_t i = 0; i < signature->n_outputs; i++) {
+        const struct tensor_spec *declared = &signature->outputs[i];
+        if (strlen(declared->name) != length || memcmp(declared->name, key, length) != 0)
+            continue;
+        tensor_builder_init(&builder, reading->request->arena, declared, 1);
+        enum gw_status status = json_append_row(value, &builder, err);
+        if (status == GW_OK)
+            reading->outputs[reading->n++] = tensor_builder_take(&builder);
+        return status;
+    }
+    return json_refuse(value, err, "not declared");
+}
+
+/* The endpoint's default as a row; NULL: outputs are not declared, it does not fit them, or no memory. */
+static struct predict_result *default_result(struct request *request)
+{
+    const struct config_endpoint *endpoint = request->endpoint;
+    struct default_reading reading = {.request = request};
+    struct predict_result *result = arena_zalloc(request->arena, sizeof *result);
+    struct buf text = {0};
+    reading.outputs = arena_array(request->arena, endpoint->n_defaults, sizeof *reading.outputs);
+    for (uint32_t i = 0; i < endpoint->n_defaults; i++) {
+        buf_text(&text, i ? "," : "{");
+        buf_json_text(&text, endpoint->defaults[i].name, strlen(endpoint->defaults[i].name));
+        buf_text(&text, ":");
+        buf_text(&text, endpoint->defaults[i].json);
+    }
+    buf_text(&text, "}");
+    if (result && reading.outputs && buf_reserve(&text, CODEC_PADDING) &&
+        json_read(request->infer->json, text.bytes, text.length, read_default, &reading, NULL) == GW_OK) {
+        atomic_init(&result->refs, 1); /* the arena's */
+        result->n_rows = 1;
+        result->n_outputs = reading.n;
+        result->outputs = reading.outputs;
+    } else {
+        result = NULL;
+    }
+    buf_clear(&text);
+    return result;
+}
+
+/* --- the answer ------------------------------------------------------------------------------------------
+ */
+
+static enum gw_status row_failed(struct request *request, uint32_t row)
+{
+    const struct row_outcome *outcome = &request->rows[row].outcome;
+    const char *words = outcome->message ? outcome->message : gw_status_words(outcome->status);
+    if (request->n_rows == 1)
+        return gw_err_set(&request->err, outcome->status, "%s", words);
+    return gw_err_set(&request->err, outcome->status, "row %" PRIu32 ": %s", row, words);
+}
+
+enum gw_status oip_answer_begin(struct request *request)
+{
+    request->substitute = NULL;
+    for (uint32_t i = 0; i < request->n_rows; i++) {
+        if (request->rows[i].outcome.status == GW_OK)
+            continue;
+        if (!request->substitute && request_row_defaulted(request, i))
+            request->substitute = default_result(request);
+        if (!request->substitute || !request_row_defaulted(request, i))
+            return row_failed(request, i);
+    }
+    return GW_OK;
+}
+
+const struct row_outcome *oip_answer_defaulted(const struct request *request)
+{
+    for (uint32_t i = 0; request->substitute && i < request->n_rows; i++)
+        if (request->rows[i].outcome.status != GW_OK)
+            return &request->rows[i].outcome;
+    return NULL;
+}
+
+static const struct predict_result *answer_of(const struct request *request, uint32_t row, uint32_t *at)
+{
+    const struct row_outcome *outcome = &request->rows[row].outcome;
+    *at = outcome->status == GW_OK ? outcome->row : 0;
+    return outcome->status == GW_OK ? outcome->result : request->substitute;
+}
+
+uint32_t oip_answer_outputs(const struct request *request)
+{
+    uint32_t at;
+    return answer_of(request, 0, &at)->n_outputs;
+}
+
+const char *oip_answer_output_name(const struct request *request, uint32_t index)
+{
+    uint32_t at;
+    return answer_of(request, 0, &at)->outputs[index].spec.name;
+}
+
+const struct tensor *oip_answer_row(const struct request *request, const char *name, uint32_t row,
+                                    uint32_t *at)
+{
+    const struct predict_result *result = answer_of(request, row, at);
+    for (uint32_t i = 0; i < result->n_outputs; i++)
+        if (!strcmp(result->outputs[i].spec.name, name))
+            return &result->outputs[i];
+    return NULL;
+}
+
+/* All but the rows. */
+static bool same_form(const struct tensor_spec *a, const struct tensor_spec *b)
+{
+    return a->datatype == b->datatype && a->dims == b->dims &&
+           memcmp(a->shape + 1, b->shape + 1, (a->dims - 1u) * sizeof *a->shape) == 0;
+}
+
+enum gw_status oip_answer_output(struct request *request, const char *name, struct oip_output *output)
+{
+    output->bytes = 0;
+    for (uint32_t row = 0; row < request->n_rows; row++) {
+        uint32_t at;
+        size_t bytes;
+        const struct tensor *tensor = oip_answer_row(request, name, row, &at);
+        if (!tensor)
+            return gw_err_set(&request->err, GW_E_CONTRACT, "output %.64s is missing in the answer", name);
+        if (row == 0)
+            output->spec = tensor->spec;
+        else if (!same_form(&output->spec, &tensor->spec))
+            return gw_err_set(&request->err, GW_E_CONTRACT,
+                              "output %.64s: rows of different shapes, which make no tensor", name);
+        tensor_row(tensor, at, &bytes);
+        output->bytes += bytes;
+    }
+    output->spec.shape[0] = request->n_rows;
+    return GW_OK;
+}
+
+/* --- names -----------------------------------------------------------------------------------------------
+ */
+
+const char *oip_version_name(const struct config_endpoint *endpoint, const struct config_version *version)
+{
+    for (uint32_t i = 1; i < endpoint->n_arms; i++)
+        if (endpoint->arms[i].version->model != endpoint->arms[0].version->model)
+            return version->full_name;
+    return version->name;
+}
