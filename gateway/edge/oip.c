@@ -327,7 +327,7 @@ static void handle_models(struct infer *infer, struct exchange *exchange, const 
 {
     struct segment name = next_segment(&path), verb = next_segment(&path);
     struct place place = {.infer = infer, .exchange = exchange};
-    if (!name.length) {
+    if (!name.length && !verb.length) {
         if (takes(exchange, false))
             reply_models(infer, exchange);
         return;

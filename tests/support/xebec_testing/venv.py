@@ -1,4 +1,4 @@
-"""A Python of a container's own: its pinned packages from PyPI, kept in build/venv from one run of the tests to the next."""
+"""Pythons of their own, a container's or a client's: pinned packages from PyPI, kept in build/venv from one run of the tests to the next."""
 import fcntl
 import hashlib
 import pathlib
@@ -19,8 +19,17 @@ def container_python(container, *extras):
     Where the package index can't be reached the tests that ask are skipped; anything else that pip finds wrong fails them.
     """
     files = [REPOSITORY / "containers" / name / "requirements.txt" for name in ("python", container)]
+    return _python(container, files, extras)
+
+
+def client_python(client):
+    """The path of a Python that has what tests/integration/clients/CLIENT.txt pins; skips as container_python() does."""
+    return _python(client, [REPOSITORY / "tests/integration/clients" / f"{client}.txt"])
+
+
+def _python(name, files, extras=()):
     wanted = "\n".join([*(file.read_text() for file in files), *extras])
-    home = REPOSITORY / "build/venv" / f"{container}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
+    home = REPOSITORY / "build/venv" / f"{name}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     home.parent.mkdir(parents=True, exist_ok=True)
     with open(home.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
