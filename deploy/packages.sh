@@ -12,7 +12,7 @@ build=(
     # compilers, then the libraries of CMakeLists.txt
     cmake ninja-build gcc g++ pkg-config
     libevent-dev libgrpc-dev libhiredis-dev libhttp-parser-dev libnghttp2-dev libprotobuf-c-dev libsimdjson-dev libsodium-dev
-    libyaml-dev
+    libyaml-dev zlib1g-dev
     protobuf-c-compiler
 )
 run=(

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "edge/coding.h"
+
 static const size_t NAME_SHOWN_MAX = 80;
 
 /* --- replies -------------------------------------------------------------------------------------------- */
@@ -46,24 +48,35 @@ const char *reply_retry_header(enum gw_status status)
                : NULL;
 }
 
-/* The dialect's own, which version and arm answered, where one was chosen, and when to come again. */
-static const char *reply_headers(const struct request *request, enum gw_status status)
+/* How its body is coded, the dialect's own, which version and arm answered, where one was chosen, and when to
+ * come again. */
+static bool join_headers(const struct request *request, const char *coding, const char **all)
 {
-    const char *parts[] = {request->reply_headers, request_arm_headers(request), reply_retry_header(status)};
-    const char *all = NULL;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (parts[i])
-            all = all ? arena_printf(request->arena, "%s%s", all, parts[i]) : parts[i];
-    return all;
+    const char *parts[] = {coding, request->reply_headers, request_arm_headers(request),
+                           reply_retry_header(request->status)};
+    *all = NULL;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!parts[i])
+            continue;
+        *all = *all ? arena_printf(request->arena, "%s%s", *all, parts[i]) : parts[i];
+        if (!*all)
+            return false;
+    }
+    return true;
 }
 
 /* --- a prediction --------------------------------------------------------------------------------------- */
 
 static void send_reply(struct exchange *exchange, struct request *request)
 {
+    const char *coding = coding_write_body(&exchange->message, &request->reply), *headers;
+    if (request->reply.failed || !join_headers(request, coding, &headers)) {
+        reply_error(exchange, request->dialect, GW_E_NO_MEMORY, NULL, gw_status_words(GW_E_NO_MEMORY));
+        return;
+    }
     struct http_reply reply = {.status = gw_status_http(request->status),
                                .content_type = request->reply_type ? request->reply_type : "application/json",
-                               .headers = reply_headers(request, request->status),
+                               .headers = headers,
                                .body = request->reply};
     request->reply = (struct buf){0};
     exchange_reply(exchange, &reply);
@@ -75,8 +88,6 @@ static void predict_done(struct request *request)
     exchange->gone = NULL;
     if (request->ending == GW_E_CANCELLED)
         exchange_abandon(exchange);
-    else if (request->reply.failed)
-        reply_error(exchange, request->dialect, GW_E_NO_MEMORY, NULL, gw_status_words(GW_E_NO_MEMORY));
     else
         send_reply(exchange, request);
     request_free(request); /* the exchange's arena is there until the end of the turn */
@@ -108,6 +119,12 @@ static void tell_client(struct request *request, const struct exchange *exchange
 
 void predict_start(struct infer *infer, struct exchange *exchange, const struct predict_ask *ask)
 {
+    struct gw_err err;
+    enum gw_status status = coding_read_body(exchange, infer->period->plan->config->limits.body_bytes, &err);
+    if (status != GW_OK) {
+        reply_error(exchange, ask->dialect, status, NULL, err.what);
+        return;
+    }
     struct request *request = request_new(infer, ask->endpoint, ask->dialect, &exchange->arena,
                                           exchange->received_us, predict_done, exchange);
     if (!request) {

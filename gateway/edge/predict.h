@@ -15,7 +15,7 @@ struct predict_ask {
     const char *version; /* an arm's that exists, in the exchange's arena; NULL: the rollout decides, or the body */
     void *own;           /* request->own, for decode; NULL: nothing */
 };
-/* POST only: what else is asked, by method, is the caller's to refuse. Replies, now or later. */
+/* A body that came compressed is what it was, also to the dialect. POST only: what else is asked, by method, is the caller's to refuse. Replies, now or later. */
 void predict_start(struct infer *infer, struct exchange *exchange, const struct predict_ask *ask);
 
 /* A JSON body, taken over, with the status' HTTP code. headers: more of them; NULL: none. A failed body is an abandoned exchange. */

@@ -1,4 +1,5 @@
 """OIP v2 over REST: Triton's own client, and what it cannot be made to say."""
+import gzip
 import json
 import pathlib
 import struct
@@ -73,6 +74,14 @@ def test_what_triton_is_told(puppet, gateway_for, triton):
     assert told["no version"] == ["404", "nine: the endpoint has no such version"]
     assert told["unknown output"] == ["400", "output z: the model has no output of this name"]
     assert told["load"][0] == "501"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("how", ["json", "binary"])
+def test_compressed_both_ways(puppet, gateway_for, triton, how, coding):
+    gateway = typed(puppet, gateway_for, "FP32", [-1, 3])
+    rows = [[1, 2, 3]] * 3000
+    assert triton(gateway, "FP32", rows, how, coding)["same"] == [True, True]
 
 
 # --- one path for all dialects ---------------------------------------------------------------------------
@@ -186,6 +195,28 @@ def test_refused_bodies(puppet, ordinary, body):
 def test_refused_header_lengths(ordinary, length):
     reply = infer(ordinary, b'{"inputs":[]}', [f"Inference-Header-Content-Length: {length}"])
     assert reply.status == 400 and "error" in reply.json()
+
+
+def test_a_small_body_that_is_a_large_one(puppet, gateway_for):
+    gateway = gateway_for(puppet, limits={"body": "64KiB"})
+    document = json.dumps(tensor([1], [1, 1])).encode()
+    for coding, status in (("gzip", 413), ("br", 415), ("deflate", 400)):
+        reply = infer(gateway, gzip.compress(document + b" " * 100000), [f"Content-Encoding: {coding}"])
+        assert (reply.status, set(reply.json())) == (status, {"error"}), reply
+    reply = infer(gateway, gzip.compress(document + b" " * 10000), ["Content-Encoding: gzip"])
+    assert reply.status == 200 and "content-encoding" not in reply.headers
+    reply = ask_once(gateway.address, "POST", "/e/predict", gzip.compress(b'{"input": [1]}'), ["Content-Encoding: gzip"])
+    assert reply.json()["output"] == [1], "every dialect's"
+
+
+def test_large_replies_are_compressed_where_it_is_asked_for(puppet, gateway_for):
+    gateway = gateway_for(puppet)
+    document = tensor([0.5] * 10000, [1, 10000])
+    plain = infer(gateway, document)
+    reply = infer(gateway, document, ["Accept-Encoding: gzip"])
+    assert "content-encoding" not in plain.headers
+    assert reply.headers["content-encoding"] == "gzip" and reply.headers["vary"] == "Accept-Encoding"
+    assert gzip.decompress(reply.body) == plain.body and len(reply.body) * 10 < len(plain.body)
 
 
 def test_data_alone(puppet, gateway_for):

@@ -23,6 +23,7 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
     (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"hiredis/.*", {"support/redis.c"}),
+    (r"zlib\.h", {"edge/coding.c"}),
     (r"yaml\.h", {"config/yaml.c"}),
     (r"sodium\.h|sodium/.*", {
         "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/shadow.c", "infer/split.c",
