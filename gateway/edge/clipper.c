@@ -7,65 +7,16 @@
 
 #include <string.h>
 
+#include "edge/json_rows.h"
 #include "edge/predict.h"
 
 struct decoding {
     struct request *request;
-    const struct signature *signature;
-    struct tensor_builder *builders; /* signature->n_inputs of them */
-    uint32_t n_rows;                 /* complete ones */
+    struct json_rows rows;
     bool has_input, has_batch, has_version;
 };
 
 /* --- body -> rows --- */
-
-static enum gw_status decode_named_input(void *owner, const char *name, size_t length,
-                                         struct json_value *value, struct gw_err *err)
-{
-    struct decoding *decoding = owner;
-    for (uint32_t i = 0; i < decoding->signature->n_inputs; i++) {
-        const char *declared = decoding->signature->inputs[i].name;
-        if (strlen(declared) != length || memcmp(declared, name, length) != 0)
-            continue;
-        if (decoding->builders[i].shape[0] > decoding->n_rows)
-            return json_refuse(value, err, "given twice");
-        return json_append_row(value, &decoding->builders[i], err);
-    }
-    return json_refuse(value, err, "the endpoint has no input of this name");
-}
-
-static enum gw_status decode_named_row(struct decoding *decoding, struct json_value *value,
-                                       struct gw_err *err)
-{
-    enum gw_status status = json_object(value, decode_named_input, decoding, err);
-    if (status != GW_OK)
-        return status;
-    for (uint32_t i = 0; i < decoding->signature->n_inputs; i++)
-        if (decoding->builders[i].shape[0] == decoding->n_rows)
-            return json_refuse(value, err, "%s is missing", decoding->signature->inputs[i].name);
-    decoding->n_rows++;
-    return GW_OK;
-}
-
-static enum gw_status decode_batch_row(void *owner, uint32_t index, struct json_value *value,
-                                       struct gw_err *err)
-{
-    (void)index;
-    return decode_named_row(owner, value, err);
-}
-
-static enum gw_status decode_rows(struct decoding *decoding, struct json_value *value, struct gw_err *err)
-{
-    bool is_batch = decoding->request->is_batch;
-    if (decoding->signature->n_inputs != 1)
-        return is_batch ? json_array(value, decode_batch_row, decoding, err)
-                        : decode_named_row(decoding, value, err);
-    struct tensor_builder *builder = &decoding->builders[0];
-    enum gw_status status =
-        is_batch ? json_append_rows(value, builder, err) : json_append_row(value, builder, err);
-    decoding->n_rows = (uint32_t)builder->shape[0];
-    return status;
-}
 
 static enum gw_status decode_input(struct decoding *decoding, bool is_batch, struct json_value *value,
                                    struct gw_err *err)
@@ -77,10 +28,8 @@ static enum gw_status decode_input(struct decoding *decoding, bool is_batch, str
         return gw_err_set(err, GW_E_INVALID, "give either \"input\" or \"input_batch\", not both");
     *has = true;
     decoding->request->is_batch = is_batch;
-    enum gw_status status = decode_rows(decoding, value, err);
-    if (status == GW_OK && decoding->n_rows == 0)
-        return json_refuse(value, err, "expected at least one row");
-    return status;
+    return is_batch ? json_rows_append_all(&decoding->rows, value, err)
+                    : json_rows_append(&decoding->rows, value, err);
 }
 
 static enum gw_status decode_version(struct decoding *decoding, struct json_value *value, struct gw_err *err)
@@ -121,26 +70,14 @@ static enum gw_status decode_member(void *owner, const char *key, size_t length,
 
 static enum gw_status clipper_decode(struct request *request, const char *body, size_t length)
 {
+    struct decoding decoding = {.request = request};
     struct gw_err *err = &request->err;
-    const struct signature *signature = request->endpoint->signature;
-    struct decoding decoding = {.request = request, .signature = signature};
-    decoding.builders = arena_array(request->arena, signature->n_inputs, sizeof *decoding.builders);
-    request->inputs = arena_array(request->arena, signature->n_inputs, sizeof *request->inputs);
-    if (!decoding.builders || !request->inputs)
-        return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-    for (uint32_t i = 0; i < signature->n_inputs; i++)
-        tensor_builder_init(&decoding.builders[i], request->arena, &signature->inputs[i],
-                            request->period->plan->config->limits.rows);
-    enum gw_status status = json_read(request->infer->json, body, length, decode_member, &decoding, err);
+    enum gw_status status = json_rows_begin(&decoding.rows, request);
+    if (status == GW_OK)
+        status = json_read(request->infer->json, body, length, decode_member, &decoding, err);
     if (status == GW_OK && !decoding.has_input && !decoding.has_batch)
         status = gw_err_set(err, GW_E_INVALID, "the body has neither \"input\" nor \"input_batch\"");
-    if (status != GW_OK)
-        return status;
-    for (uint32_t i = 0; i < signature->n_inputs; i++)
-        request->inputs[i] = tensor_builder_take(&decoding.builders[i]);
-    request->n_inputs = signature->n_inputs;
-    request->n_rows = decoding.n_rows;
-    return GW_OK;
+    return status == GW_OK ? json_rows_end(&decoding.rows) : status;
 }
 
 /* --- outcomes -> body --- */

@@ -2,23 +2,28 @@
 #include "edge/endpoint.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "edge/clipper.h"
 #include "edge/oip.h"
 #include "edge/predict.h"
+#include "edge/tfs.h"
 
 static const struct speech {
     const char *prefix; /* of whole segments of the path */
     const struct dialect *dialect;
     void (*handle)(struct infer *infer, struct exchange *exchange);
 } speeches[] = {
-    {"/v2", &oip_dialect, oip_handle}, {"", &clipper_dialect, clipper_handle}, /* any other */
+    {"/v2", &oip_dialect, oip_handle},
+    {"/v1", &tfs_dialect, tfs_handle},
+    /* any other */
+    {"", &clipper_dialect, clipper_handle},
 };
 
 static bool has_prefix(const char *path, const char *prefix)
 {
     size_t length = strlen(prefix);
-    return strncmp(path, prefix, length) == 0 && (path[length] == '/' || !path[length] || !length);
+    return strncasecmp(path, prefix, length) == 0 && (path[length] == '/' || !path[length] || !length);
 }
 
 /* Clipper's paths begin with any name, also with one that begins another dialect's: they are told by their

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "edge/answer.h"
 #include "edge/oip.h"
 #include "edge/oip_tensors.h"
 
@@ -547,13 +548,13 @@ static void write_text_member(struct buf *out, const char *before, const char *t
 static uint32_t count_outputs(const struct request *request)
 {
     const struct oip_ask *ask = request->own;
-    return ask->n_wanted ? ask->n_wanted : oip_answer_outputs(request);
+    return ask->n_wanted ? ask->n_wanted : answer_outputs(request);
 }
 
 static const char *output_name(const struct request *request, uint32_t index)
 {
     const struct oip_ask *ask = request->own;
-    return ask->n_wanted ? ask->wanted[index] : oip_answer_output_name(request, index);
+    return ask->n_wanted ? ask->wanted[index] : answer_output_name(request, index);
 }
 
 static bool output_is_binary(const struct request *request, uint32_t index)
@@ -568,7 +569,7 @@ static enum gw_status write_data(struct request *request, const char *name)
     buf_text(out, ",\"data\":[");
     for (uint32_t row = 0; row < request->n_rows; row++) {
         uint32_t at;
-        struct tensor tensor = *oip_answer_row(request, name, row, &at);
+        struct tensor tensor = *answer_row(request, name, row, &at);
         if (tensor.spec.encoding == TENSOR_JSON) /* BYTES are strings here */
             tensor.spec.encoding = TENSOR_TEXT;
         size_t before = out->length;
@@ -588,9 +589,9 @@ static enum gw_status write_data(struct request *request, const char *name)
 static enum gw_status write_output(struct request *request, uint32_t index)
 {
     struct buf *out = &request->reply;
-    struct oip_output output;
+    struct answer_output output;
     const char *name = output_name(request, index);
-    enum gw_status status = oip_answer_output(request, name, &output);
+    enum gw_status status = answer_output(request, name, &output);
     if (status != GW_OK)
         return status;
     write_text_member(out, index ? ",{\"name\":" : "{\"name\":", name, strlen(name));
@@ -610,7 +611,7 @@ static enum gw_status write_output(struct request *request, uint32_t index)
 static void write_parameters(struct request *request)
 {
     struct buf *out = &request->reply;
-    const struct row_outcome *failed = oip_answer_defaulted(request);
+    const struct row_outcome *failed = answer_defaulted(request);
     if (!failed)
         return;
     const char *words = failed->message ? failed->message : gw_status_words(failed->status);
@@ -650,7 +651,7 @@ static enum gw_status write_binary(struct request *request)
         for (uint32_t row = 0; row < request->n_rows; row++) {
             uint32_t at;
             size_t bytes;
-            const struct tensor *tensor = oip_answer_row(request, output_name(request, i), row, &at);
+            const struct tensor *tensor = answer_row(request, output_name(request, i), row, &at);
             const uint8_t *data = tensor_row(tensor, at, &bytes);
             buf_append(&request->reply, data, bytes);
         }
@@ -668,7 +669,7 @@ static void oip_encode(struct request *request)
 {
     enum gw_status status = request->status;
     if (status == GW_OK || status == GW_PARTIAL)
-        status = oip_answer_begin(request);
+        status = answer_begin(request);
     if (status == GW_OK)
         status = write_document(request);
     if (status == GW_OK)

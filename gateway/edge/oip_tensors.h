@@ -1,6 +1,6 @@
 /*
  * oip_tensors: what the Open Inference Protocol says of tensors, whatever carries it: which of a signature's inputs is
- * meant, tensors as bytes, which outputs are wanted, and outputs made of answered rows.
+ * meant, tensors as bytes, and which outputs are wanted. answer.h makes tensors of rows again.
  *
  * OIP's shapes have the rows as their first size, as signatures do: [-1, 64] in the configuration is [-1, 64] in metadata
  * and [rows, 64] in a request. Every error is GW_E_INVALID unless it says otherwise, with words in err.
@@ -41,28 +41,6 @@ GW_MUST_CHECK enum gw_status oip_inputs_end(struct request *request);
  * their batches and answers with those that name none. Names are terminated, in the arena, each once. Also GW_E_NO_MEMORY.
  */
 GW_MUST_CHECK enum gw_status oip_outputs_want(struct request *request, const char *const *names, uint32_t n);
-
-/* --- the answer ------------------------------------------------------------------------------------------ */
-
-/*
- * Rows that failed and have a default get that as their answer; GW_OK then, or the status of the first row that has none,
- * with its words in request->err. Before the following.
- */
-GW_MUST_CHECK enum gw_status oip_answer_begin(struct request *request);
-/* Some row's answer is the endpoint's default: how it failed; NULL: none is. */
-const struct row_outcome *oip_answer_defaulted(const struct request *request);
-
-struct oip_output {
-    struct tensor_spec spec;      /* of all rows together */
-    size_t bytes;                 /* of all rows together */
-};
-/* How many outputs there are, and their names, where none was named: those of the first row. */
-uint32_t oip_answer_outputs(const struct request *request);
-const char *oip_answer_output_name(const struct request *request, uint32_t index);
-/* GW_E_CONTRACT: a row lacks it, or rows differ in datatype or shape, so that they make no tensor. */
-GW_MUST_CHECK enum gw_status oip_answer_output(struct request *request, const char *name, struct oip_output *output);
-/* The tensor that holds a row of it, and the row's number there. */
-const struct tensor *oip_answer_row(const struct request *request, const char *name, uint32_t row, uint32_t *at);
 
 /* --- names ----------------------------------------------------------------------------------------------- */
 
