@@ -192,6 +192,7 @@ struct config {
     uint32_t n_versions;
     struct config_endpoint *const *endpoints;
     uint32_t n_endpoints;
+    const struct config_endpoint *mlflow; /* mlflow: NULL: none; what POST /invocations asks */
 };
 
 struct config_problem {

@@ -83,6 +83,26 @@ static void check_who_answers(struct config_reader *reader, const struct node *n
 
 /* --- arms --- */
 
+void read_endpoint_name(struct config_reader *reader, const struct key *key, const struct node *node,
+                        void *base)
+{
+    const struct config *config = reader->config;
+    struct words words;
+    if (!reader_expects(reader, node, NODE_SCALAR, "the name of an endpoint"))
+        return;
+    words_init(&words, node->text, node->length);
+    for (uint32_t i = 0; i < config->n_endpoints; i++) {
+        const char *name = config->endpoints[i]->name;
+        if (node->length == strlen(name) && !memcmp(node->text, name, node->length)) {
+            *(const struct config_endpoint **)(void *)((char *)base + key->offset) = config->endpoints[i];
+            return;
+        }
+        words_offer(&words, name);
+    }
+    node_problem(reader->problems, node, "no endpoint %s%s", quote(node->text, node->length).text,
+                 words_hint(&words, "the endpoints are"));
+}
+
 void read_sole_arm(struct config_reader *reader, const struct key *key, const struct node *node, void *base)
 {
     (void)key;

@@ -268,6 +268,9 @@ static const struct key keys[] = {
     {"endpoints.NAME.shadow[].timeout", KEY_DURATION, BETWEEN("1ms", "1h"),
      FIELD(struct config_shadow, timeout_us),
      .meaning = "how long a row may take before it is dropped; none: ten times the slo"},
+
+    {"mlflow", KEY_ENDPOINT, FIELD(struct config, mlflow),
+     .meaning = "the endpoint that answers MLflow's POST /invocations"},
 };
 #define N_KEYS (sizeof keys / sizeof keys[0])
 
@@ -305,6 +308,7 @@ static const struct {
     [KEY_VERSIONS] = {"mapping of names", read_versions},
     [KEY_REPLICAS] = {"list of addresses", read_replicas},
     [KEY_ENDPOINTS] = {"mapping of names", read_endpoints},
+    [KEY_ENDPOINT] = {"endpoint", read_endpoint_name},
     [KEY_SOLE_ARM] = {"model@version", read_sole_arm},
     [KEY_SPLIT] = {"list of mappings", read_split},
     [KEY_ARM_VERSION] = {"model@version", read_arm_version},

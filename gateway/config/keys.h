@@ -35,6 +35,7 @@ enum key_type {
     KEY_VERSIONS,
     KEY_REPLICAS,
     KEY_ENDPOINTS,
+    KEY_ENDPOINT,
     KEY_SOLE_ARM,
     KEY_SPLIT,
     KEY_ARM_VERSION,
@@ -99,7 +100,7 @@ bool config_redis_same(const struct config_redis *a, const struct config_redis *
 /* models.c */
 key_reader read_models, read_tensors, read_versions, read_replicas;
 /* endpoints.c */
-key_reader read_endpoints, read_sole_arm, read_split, read_arm_version, read_answer;
+key_reader read_endpoints, read_endpoint_name, read_sole_arm, read_split, read_arm_version, read_answer;
 /* canary.c */
 key_reader read_fraction, read_steps, read_canary;
 /* rollouts.c */

@@ -149,3 +149,38 @@ enum gw_status answer_output(struct request *request, const char *name, struct a
     output->spec.shape[0] = request->n_rows;
     return GW_OK;
 }
+
+/* --- as JSON ---------------------------------------------------------------------------------------------
+ */
+
+enum gw_status answer_write_cell(struct request *request, const char *name, uint32_t row)
+{
+    uint32_t at;
+    const struct tensor *tensor = answer_row(request, name, row, &at);
+    if (!tensor)
+        return gw_err_set(&request->err, GW_E_CONTRACT, "output %.64s is missing in the answer", name);
+    enum gw_status status = json_write_row(&request->reply, request->infer->json, tensor, at);
+    if (status == GW_E_CONTRACT)
+        return gw_err_set(&request->err, status,
+                          "output %.64s is declared as JSON, and the model's answer is not", name);
+    return status == GW_OK ? GW_OK : gw_err_set(&request->err, status, "%s", gw_status_words(status));
+}
+
+enum gw_status answer_write_row(struct request *request, uint32_t row)
+{
+    struct buf *out = &request->reply;
+    uint32_t n = answer_outputs(request);
+    if (n == 1)
+        return answer_write_cell(request, answer_output_name(request, 0), row);
+    enum gw_status status = GW_OK;
+    buf_text(out, "{");
+    for (uint32_t i = 0; i < n && status == GW_OK; i++) {
+        const char *name = answer_output_name(request, i);
+        buf_text(out, i ? "," : "");
+        buf_json_text(out, name, strlen(name));
+        buf_text(out, ":");
+        status = answer_write_cell(request, name, row);
+    }
+    buf_text(out, "}");
+    return status;
+}

@@ -28,4 +28,9 @@ GW_MUST_CHECK enum gw_status answer_output(struct request *request, const char *
 /* The tensor that holds a row of it, and the row's number there. */
 const struct tensor *answer_row(const struct request *request, const char *name, uint32_t row, uint32_t *at);
 
+/* A row of an output into the reply, as JSON: codec.h's json_write_row(). GW_E_CONTRACT, GW_E_NO_MEMORY: request->err has words. */
+GW_MUST_CHECK enum gw_status answer_write_cell(struct request *request, const char *name, uint32_t row);
+/* Likewise all of a row: the only output's value, or an object of all outputs. */
+GW_MUST_CHECK enum gw_status answer_write_row(struct request *request, uint32_t row);
+
 #endif

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "edge/clipper.h"
+#include "edge/mlflow.h"
 #include "edge/oip.h"
 #include "edge/predict.h"
 #include "edge/tfs.h"
@@ -16,6 +17,10 @@ static const struct speech {
 } speeches[] = {
     {"/v2", &oip_dialect, oip_handle},
     {"/v1", &tfs_dialect, tfs_handle},
+    {"/invocations", &mlflow_dialect, mlflow_handle},
+    {"/ping", &mlflow_dialect, mlflow_handle},
+    {"/health", &mlflow_dialect, mlflow_handle},
+    {"/version", &mlflow_dialect, mlflow_handle},
     /* any other */
     {"", &clipper_dialect, clipper_handle},
 };

@@ -118,37 +118,6 @@ static void write_name(struct buf *out, const char *before, const char *name)
     buf_text(out, ":");
 }
 
-static enum gw_status write_cell(struct request *request, const char *name, uint32_t row)
-{
-    uint32_t at;
-    const struct tensor *tensor = answer_row(request, name, row, &at);
-    if (!tensor)
-        return gw_err_set(&request->err, GW_E_CONTRACT, "output %.64s is missing in the answer", name);
-    enum gw_status status = json_write_row(&request->reply, request->infer->json, tensor, at);
-    if (status == GW_E_CONTRACT)
-        return gw_err_set(&request->err, status,
-                          "output %.64s is declared as JSON, and the model's answer is not", name);
-    return status == GW_OK ? GW_OK : gw_err_set(&request->err, status, "%s", gw_status_words(status));
-}
-
-/* One row: the only output's value, or an object of all. */
-static enum gw_status write_prediction(struct request *request, uint32_t row)
-{
-    struct buf *out = &request->reply;
-    uint32_t n = answer_outputs(request);
-    if (n == 1)
-        return write_cell(request, answer_output_name(request, 0), row);
-    enum gw_status status = GW_OK;
-    buf_text(out, "{");
-    for (uint32_t i = 0; i < n && status == GW_OK; i++) {
-        const char *name = answer_output_name(request, i);
-        write_name(out, i ? "," : "", name);
-        status = write_cell(request, name, row);
-    }
-    buf_text(out, "}");
-    return status;
-}
-
 static enum gw_status write_column(struct request *request, const char *name)
 {
     struct buf *out = &request->reply;
@@ -156,7 +125,7 @@ static enum gw_status write_column(struct request *request, const char *name)
     buf_text(out, "[");
     for (uint32_t row = 0; row < request->n_rows && status == GW_OK; row++) {
         buf_text(out, row ? "," : "");
-        status = write_cell(request, name, row);
+        status = answer_write_cell(request, name, row);
     }
     buf_text(out, "]");
     return status;
@@ -266,7 +235,7 @@ static enum gw_status write_regression(struct request *request, uint32_t row)
 static enum gw_status write_rows(struct request *request)
 {
     static enum gw_status (*const writers[])(struct request *, uint32_t) = {
-        [TFS_PREDICT] = write_prediction, [TFS_CLASSIFY] = write_classes, [TFS_REGRESS] = write_regression};
+        [TFS_PREDICT] = answer_write_row, [TFS_CLASSIFY] = write_classes, [TFS_REGRESS] = write_regression};
     const struct tfs_ask *ask = request->own;
     enum gw_status status = GW_OK;
     buf_text(&request->reply, "[");

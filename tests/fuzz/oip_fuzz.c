@@ -151,7 +151,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     f.ask.has_json_bytes = again.ask.has_json_bytes = json_bytes != 65535;
     f.ask.json_bytes = again.ask.json_bytes = json_bytes;
     enum gw_status status = decode(&f, data + 4, size - 4, data[1]);
-    require((decode(&again, data + 4, size - 4, '}') == GW_OK) == (status == GW_OK)); /* of two faults, either is told */
+    require((decode(&again, data + 4, size - 4, '}') == GW_OK) ==
+            (status == GW_OK)); /* of two faults, either is told */
     if (status == GW_OK) {
         require_whole(&f.request);
         answer(&f, true);

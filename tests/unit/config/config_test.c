@@ -549,7 +549,7 @@ static void expect_all(const struct wrong *cases, size_t count)
     "; the keys here are: listen, admin, admin_token_file, state_dir, watch, shards, transport, log, "       \
     "limits, "                                                                                               \
     "timeouts, cache, "                                                                                      \
-    "models, endpoints\n"
+    "models, endpoints, mlflow\n"
 #define KEYS_OF_A_LIVE                                                                                       \
     "; the keys here are: slo, default, when_unready, model, split, canary, sticky, "                        \
     "arm_header, shadow\n"
@@ -572,6 +572,10 @@ Test(config_problems, unknown_keys)
          "f.yaml:1:17: unknown key \"uri\" in cache.redis; did you mean \"url\"?\n"},
         {MODEL "    batching:\n      max_row: 1\n",
          "f.yaml:6:7: unknown key \"max_row\" in models.digits.batching; did you mean \"max_rows\"?\n"},
+        {MODEL "mlflow: digit\nendpoints:\n  digits: {model: digits@linear}\n",
+         "f.yaml:5:9: mlflow: no endpoint \"digit\"; did you mean \"digits\"?\n"},
+        {MODEL "mlflow: [digits]\nendpoints:\n  digits: {model: digits@linear}\n",
+         "f.yaml:5:1: mlflow: expected the name of an endpoint, got a list\n"},
         {MODEL "    slo: 20ms\n",
          "f.yaml:5:5: unknown key \"slo\" in models.digits; the keys here are: input, "
          "output, versions, batching, cache, discovery, health, retry\n"},
