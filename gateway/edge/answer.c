@@ -4,8 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* --- the default as an answer ----------------------------------------------------------------------------
- */
+/* --- the default as an answer --- */
 
 struct default_reading {
     struct request *request;
@@ -60,8 +59,7 @@ static struct predict_result *default_result(struct request *request)
     return result;
 }
 
-/* --- the answer ------------------------------------------------------------------------------------------
- */
+/* --- the answer --- */
 
 static enum gw_status row_failed(struct request *request, uint32_t row)
 {
@@ -150,8 +148,7 @@ enum gw_status answer_output(struct request *request, const char *name, struct a
     return GW_OK;
 }
 
-/* --- as JSON ---------------------------------------------------------------------------------------------
- */
+/* --- as JSON --- */
 
 enum gw_status answer_write_cell(struct request *request, const char *name, uint32_t row)
 {

@@ -271,7 +271,7 @@ static void clipper_encode(struct request *request)
 
 const struct dialect clipper_dialect = {"clipper", clipper_decode, clipper_encode, clipper_write_error};
 
-/* --- the path ------------------------------------------------------------------------------------------- */
+/* --- the path --- */
 
 /* What stands behind the first segment. Endpoints have no slash in their names. */
 static const char *verb_of(const char *path, size_t *name_length)

@@ -25,8 +25,7 @@ static bool is_word(const char *text, size_t length, const char *word)
     return length == strlen(word) && strncasecmp(text, word, length) == 0;
 }
 
-/* --- in --------------------------------------------------------------------------------------------------
- */
+/* --- in --- */
 
 /* What is being inflated into the arena. */
 struct inflation {
@@ -113,8 +112,7 @@ enum gw_status coding_read_body(struct exchange *exchange, size_t limit, struct 
                       header->value);
 }
 
-/* --- out -------------------------------------------------------------------------------------------------
- */
+/* --- out --- */
 
 /* "gzip;q=0" is a no. at: behind the coding's name. */
 static bool is_refused(const char *at, const char *end)

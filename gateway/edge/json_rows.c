@@ -18,8 +18,7 @@ enum gw_status json_rows_begin(struct json_rows *rows, struct request *request)
     return GW_OK;
 }
 
-/* --- by row ----------------------------------------------------------------------------------------------
- */
+/* --- by row --- */
 
 static struct tensor_builder *find_builder(const struct json_rows *rows, const char *name, size_t length)
 {
@@ -110,8 +109,7 @@ enum gw_status json_rows_append_all(struct json_rows *rows, struct json_value *v
     return status == GW_OK && !rows->n_rows ? json_refuse(value, err, "expected at least one row") : status;
 }
 
-/* --- by column -------------------------------------------------------------------------------------------
- */
+/* --- by column --- */
 
 enum gw_status json_rows_append_column(struct json_rows *rows, const char *name, size_t length,
                                        struct json_value *value, struct gw_err *err)
@@ -131,8 +129,7 @@ enum gw_status json_rows_append_column(struct json_rows *rows, const char *name,
                                                  : status;
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------
- */
+/* --- the end --- */
 
 enum gw_status json_rows_end(struct json_rows *rows)
 {

@@ -37,8 +37,7 @@ static enum gw_status no_memory(struct gw_err *err)
     return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
 }
 
-/* --- data frames -----------------------------------------------------------------------------------------
- */
+/* --- data frames --- */
 
 static const struct signature *signature_of(const struct decoding *decoding)
 {
@@ -170,8 +169,7 @@ static enum gw_status decode_late(void *owner, const char *key, size_t length, s
     return key_is(key, length, "dataframe_split") ? json_object(value, decode_late_data, owner, err) : GW_OK;
 }
 
-/* --- the document ----------------------------------------------------------------------------------------
- */
+/* --- the document --- */
 
 static enum gw_status decode_input(void *owner, const char *name, size_t length, struct json_value *value,
                                    struct gw_err *err)
@@ -247,8 +245,7 @@ static enum gw_status decode_json(struct decoding *decoding, const char *text, s
     return status == GW_OK ? json_rows_end(&decoding->rows) : status;
 }
 
-/* --- CSV (RFC 4180) -> the same as a data frame in JSON --------------------------------------------------
- */
+/* --- CSV (RFC 4180) -> the same as a data frame in JSON --- */
 
 struct csv {
     const char *at, *end;
@@ -405,8 +402,7 @@ static enum gw_status mlflow_decode(struct request *request, const char *body, s
     return request->own ? decode_csv(&decoding, body, length) : decode_json(&decoding, body, length);
 }
 
-/* --- outcomes -> body ------------------------------------------------------------------------------------
- */
+/* --- outcomes -> body --- */
 
 static const char *error_code(enum gw_status status)
 {
@@ -463,8 +459,7 @@ static void mlflow_encode(struct request *request)
 
 const struct dialect mlflow_dialect = {"mlflow", mlflow_decode, mlflow_encode, mlflow_write_error};
 
-/* --- the paths -------------------------------------------------------------------------------------------
- */
+/* --- the paths --- */
 
 static void reply_text(struct exchange *exchange, enum gw_status status, const char *type, const char *text)
 {

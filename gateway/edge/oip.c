@@ -48,8 +48,7 @@ static void not_found(struct exchange *exchange)
                     ": no such path");
 }
 
-/* --- is it well? -----------------------------------------------------------------------------------------
- */
+/* --- is it well? --- */
 
 static bool version_serves(const struct infer *infer, const struct config_version *version)
 {
@@ -94,8 +93,7 @@ static void reply_model_ready(const struct place *place)
     reply_json(place->exchange, ready ? GW_OK : GW_E_NO_REPLICA, NULL, &body);
 }
 
-/* --- what is it? -----------------------------------------------------------------------------------------
- */
+/* --- what is it? --- */
 
 static void reply_server(struct exchange *exchange)
 {
@@ -156,8 +154,7 @@ static void reply_metadata(const struct place *place)
     reply_json(place->exchange, GW_OK, NULL, &body);
 }
 
-/* --- Triton's extensions ---------------------------------------------------------------------------------
- */
+/* --- Triton's extensions --- */
 
 /* Triton's names of datatypes in a configuration, and sizes without the rows. */
 static void write_config_specs(struct buf *out, const char *key, const struct tensor_spec *specs, uint32_t n)
@@ -252,8 +249,7 @@ static void reply_models(struct infer *infer, struct exchange *exchange)
     reply_json(exchange, GW_OK, NULL, &body);
 }
 
-/* --- inference -------------------------------------------------------------------------------------------
- */
+/* --- inference --- */
 
 /* Digits alone, no sign. */
 static bool read_length(const char *text, size_t *length)
@@ -287,8 +283,7 @@ static void infer_with(const struct place *place)
     predict_start(place->infer, exchange, &ask);
 }
 
-/* --- the path --------------------------------------------------------------------------------------------
- */
+/* --- the path --- */
 
 /* Replies and is false where the path does not take the method. */
 static bool takes(struct exchange *exchange, bool post)

@@ -65,8 +65,7 @@ static enum gw_status decode_name(struct decoding *decoding, struct json_value *
     return status;
 }
 
-/* --- parameters ------------------------------------------------------------------------------------------
- */
+/* --- parameters --- */
 
 /* In microseconds, and never longer than the endpoint's own objective. */
 static enum gw_status decode_timeout(struct decoding *decoding, struct json_value *value, struct gw_err *err)
@@ -149,8 +148,7 @@ static enum gw_status decode_parameter(void *owner, const char *key, size_t leng
     return is_reserved(key, length) ? GW_OK : pass_on(decoding, key, length, value, err);
 }
 
-/* --- inputs ----------------------------------------------------------------------------------------------
- */
+/* --- inputs --- */
 
 static enum gw_status decode_size(void *owner, uint32_t index, struct json_value *value, struct gw_err *err)
 {
@@ -271,8 +269,7 @@ static enum gw_status decode_input(void *owner, uint32_t index, struct json_valu
     return status == GW_OK ? end_input(decoding, given, value, err) : status;
 }
 
-/* --- outputs ---------------------------------------------------------------------------------------------
- */
+/* --- outputs --- */
 
 static enum gw_status decode_output_parameter(void *owner, const char *key, size_t length,
                                               struct json_value *value, struct gw_err *err)
@@ -341,8 +338,7 @@ static enum gw_status decode_outputs(struct decoding *decoding, struct json_valu
     return ask->wanted && ask->says ? json_array(value, decode_output, decoding, err) : no_memory(err);
 }
 
-/* --- the document ----------------------------------------------------------------------------------------
- */
+/* --- the document --- */
 
 static enum gw_status decode_id(struct decoding *decoding, struct json_value *value, struct gw_err *err)
 {
@@ -412,8 +408,7 @@ static enum gw_status decode_document(struct decoding *decoding, const char *tex
     return status;
 }
 
-/* --- what is behind it -----------------------------------------------------------------------------------
- */
+/* --- what is behind it --- */
 
 static enum gw_status decode_binary(struct decoding *decoding, const uint8_t *bytes, size_t length)
 {
@@ -528,8 +523,7 @@ static enum gw_status oip_decode(struct request *request, const char *body, size
     return status;
 }
 
-/* --- outcomes -> body ------------------------------------------------------------------------------------
- */
+/* --- outcomes -> body --- */
 
 static void oip_write_error(struct buf *out, enum gw_status status, const char *what)
 {

@@ -9,8 +9,7 @@ static enum gw_status no_memory(struct request *request)
     return gw_err_set(&request->err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
 }
 
-/* --- a request's inputs ----------------------------------------------------------------------------------
- */
+/* --- a request's inputs --- */
 
 enum gw_status oip_inputs_begin(struct request *request)
 {
@@ -169,8 +168,7 @@ enum gw_status oip_inputs_end(struct request *request)
     return status;
 }
 
-/* --- the outputs that it wants ---------------------------------------------------------------------------
- */
+/* --- the outputs that it wants --- */
 
 static bool is_named(const char *const *names, uint32_t n, const char *name)
 {
@@ -205,8 +203,7 @@ enum gw_status oip_outputs_want(struct request *request, const char *const *name
     return GW_OK;
 }
 
-/* --- names -----------------------------------------------------------------------------------------------
- */
+/* --- names --- */
 
 const char *oip_version_name(const struct config_endpoint *endpoint, const struct config_version *version)
 {

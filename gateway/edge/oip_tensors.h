@@ -10,7 +10,7 @@
 
 #include "infer/request.h"
 
-/* --- a request's inputs ---------------------------------------------------------------------------------- */
+/* --- a request's inputs --- */
 
 /* What a client says of one of its inputs. */
 struct oip_told {
@@ -34,7 +34,7 @@ GW_MUST_CHECK enum gw_status oip_input_set_bytes(struct request *request, struct
 /* Every input was given, and those declared as JSON documents are. */
 GW_MUST_CHECK enum gw_status oip_inputs_end(struct request *request);
 
-/* --- the outputs that it wants --------------------------------------------------------------------------- */
+/* --- the outputs that it wants --- */
 
 /*
  * Has the model asked for these alone: nothing is said to it where they are all that it has, so that such requests share
@@ -42,7 +42,7 @@ GW_MUST_CHECK enum gw_status oip_inputs_end(struct request *request);
  */
 GW_MUST_CHECK enum gw_status oip_outputs_want(struct request *request, const char *const *names, uint32_t n);
 
-/* --- names ----------------------------------------------------------------------------------------------- */
+/* --- names --- */
 
 /* What a version of an endpoint is called: "forest", or "digits@forest" where its arms are of several models. */
 const char *oip_version_name(const struct config_endpoint *endpoint, const struct config_version *version);

@@ -7,7 +7,7 @@
 
 static const size_t NAME_SHOWN_MAX = 80;
 
-/* --- replies -------------------------------------------------------------------------------------------- */
+/* --- replies --- */
 
 void reply_json(struct exchange *exchange, enum gw_status status, const char *headers, struct buf *body)
 {
@@ -65,7 +65,7 @@ static bool join_headers(const struct request *request, const char *coding, cons
     return true;
 }
 
-/* --- a prediction --------------------------------------------------------------------------------------- */
+/* --- a prediction --- */
 
 static void send_reply(struct exchange *exchange, struct request *request)
 {

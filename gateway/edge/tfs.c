@@ -14,8 +14,7 @@
 
 static const char SIGNATURE_NAME[] = "serving_default"; /* the only one that an endpoint has */
 
-/* --- body -> rows ----------------------------------------------------------------------------------------
- */
+/* --- body -> rows --- */
 
 struct decoding {
     struct request *request;
@@ -100,8 +99,7 @@ static enum gw_status tfs_decode(struct request *request, const char *body, size
     return status == GW_OK ? json_rows_end(&decoding.rows) : status;
 }
 
-/* --- outcomes -> body ------------------------------------------------------------------------------------
- */
+/* --- outcomes -> body --- */
 
 static void tfs_write_error(struct buf *out, enum gw_status status, const char *what)
 {
@@ -148,8 +146,7 @@ static enum gw_status write_columns(struct request *request)
     return status;
 }
 
-/* --- classify and regress --------------------------------------------------------------------------------
- */
+/* --- classify and regress --- */
 
 static bool is_float(enum datatype datatype)
 {
@@ -229,8 +226,7 @@ static enum gw_status write_regression(struct request *request, uint32_t row)
     return write_element(request, &value, 0);
 }
 
-/* --- the whole reply -------------------------------------------------------------------------------------
- */
+/* --- the whole reply --- */
 
 static enum gw_status write_rows(struct request *request)
 {
@@ -277,8 +273,7 @@ static void tfs_encode(struct request *request)
 
 const struct dialect tfs_dialect = {"tfs", tfs_decode, tfs_encode, tfs_write_error};
 
-/* --- status and metadata ---------------------------------------------------------------------------------
- */
+/* --- status and metadata --- */
 
 /* What a path names. */
 struct place {
@@ -373,8 +368,7 @@ static void reply_metadata(const struct place *place)
     reply_json(place->exchange, GW_OK, NULL, &body);
 }
 
-/* --- the path --------------------------------------------------------------------------------------------
- */
+/* --- the path --- */
 
 /* Takes a word, of either case, from the front of *at. */
 static bool take_word(const char **at, const char *word)
