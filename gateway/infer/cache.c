@@ -42,8 +42,7 @@ struct entry {
     size_t bytes; /* of memory, the answer's too */
     enum place place;
     uint8_t asked;
-    bool leader_waits; /* while PENDING: for a replica, if there is none; so who would not had better not join
-                        */
+    bool leader_waits; /* while PENDING: for a replica, if there is none; who would not must not join then */
 };
 
 struct queue {
