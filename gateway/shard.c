@@ -106,7 +106,7 @@ static struct plan *gateway_make_plan(struct gateway *gateway, struct config *co
 {
     struct plan *plan = plan_new(config);
     for (uint32_t i = 0; plan && i < config->n_versions; i++) {
-        if (gateway->plan)
+        if (gateway->plan && gateway->plan->config->limits.message_bytes == config->limits.message_bytes)
             plan->versions[i] = plan_find_version(gateway->plan, config->versions[i]);
         if (!plan->versions[i])
             plan->versions[i] = gateway_new_version(gateway, config, i);

@@ -36,6 +36,7 @@ struct config_limits {       /* of one gateway; the edge divides by shards where
     uint32_t streams;        /* limits.streams: 128; HTTP/2: requests of one connection at once */
     uint32_t resets;         /* limits.resets: 1000; HTTP/2: cancelled requests of one connection; a tenth as many more each second */
     uint32_t controls;       /* limits.controls: 1000; HTTP/2: likewise frames that carry no request */
+    size_t message_bytes;    /* limits.message: 64MiB; one gRPC message, to a replica or from it */
 };
 struct config_timeouts {     /* microseconds */
     uint64_t header_us;      /* timeouts.header: 10s; from the first byte to the end of the header */

@@ -66,6 +66,9 @@ static const struct key keys[] = {
      .meaning = "requests that one HTTP/2 connection may cancel; a tenth as many more each second"},
     {"limits.controls", KEY_INTEGER, "1000", BETWEEN("1", "1048576"), FIELD(struct config, limits.controls),
      .meaning = "frames of one HTTP/2 connection that carry no request; a tenth as many more each second"},
+    {"limits.message", KEY_SIZE, "64MiB", BETWEEN("64KiB", "1GiB"),
+     FIELD(struct config, limits.message_bytes),
+     .meaning = "one gRPC message, to a replica or from it; batches are cut to fit"},
 
     {.path = "timeouts", .type = KEY_SECTION},
     {"timeouts.header", KEY_DURATION, "10s", BETWEEN("1ms", "24h"), FIELD(struct config, timeouts.header_us),

@@ -221,16 +221,33 @@ static struct batch_piece cut_piece(struct batch_queue *queue, struct batch_entr
     return piece;
 }
 
+/* How many rows of the entry `bytes` have room for; where none does, one if it is the batch's first. */
+static uint32_t rows_within(const struct batch_entry *entry, size_t bytes, bool first)
+{
+    size_t rows = entry->row_bytes ? bytes / entry->row_bytes : UINT32_MAX;
+    if (!rows)
+        return first;
+    return rows < UINT32_MAX ? (uint32_t)rows : UINT32_MAX;
+}
+
 uint32_t batch_take(struct batch_queue *queue, uint32_t limit, struct batch_piece *pieces, uint32_t room,
                     uint32_t *rows)
 {
     const struct batch_lane *lane = first_lane(queue);
     uint32_t n_pieces = 0, in_lane = lane ? lane->rows : 0;
     uint32_t most = in_lane < limit ? in_lane : limit;
+    size_t bytes = queue->limits.max_bytes ? queue->limits.max_bytes : SIZE_MAX;
     *rows = 0;
     while (*rows < most && n_pieces < room) {
-        pieces[n_pieces] = cut_piece(queue, lane->jobs.at[0].item, most - *rows);
-        *rows += pieces[n_pieces++].count;
+        struct batch_entry *entry = lane->jobs.at[0].item;
+        uint32_t fit = rows_within(entry, bytes, n_pieces == 0), left = most - *rows;
+        if (!fit)
+            break;
+        struct batch_piece piece = cut_piece(queue, entry, fit < left ? fit : left);
+        size_t taken = entry->row_bytes * piece.count;
+        bytes = taken < bytes ? bytes - taken : 0;
+        pieces[n_pieces++] = piece;
+        *rows += piece.count;
     }
     return n_pieces;
 }

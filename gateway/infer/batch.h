@@ -30,6 +30,7 @@ struct batch_entry {
     uint64_t kind[2];      /* set by the owner: equal kinds may share a batch. A keyed hash: nobody can aim at it */
     uint64_t deadline_us;  /* set by the owner: CLOCK_MONOTONIC. Not changed while queued */
     uint32_t n_rows;       /* set by the owner: > 0 */
+    size_t row_bytes;      /* set by the owner: of the largest row; 0: not counted */
     uint64_t queued_us;    /* batch_add()'s now */
     uint32_t taken;        /* rows handed out so far: the next is this one */
     struct batch_lane *lane;             /* the queue's; NULL while not queued */
@@ -41,6 +42,7 @@ struct batch_limits {
     uint32_t max_queued_rows; /* beyond this, batch_add() refuses; a job larger than all of it is let in when the queue is empty */
     uint64_t max_delay_us;    /* how long a row may wait for company while a replica is idle */
     uint32_t wait_rows;       /* do not wait once so many rows are there; 0: never wait */
+    size_t max_bytes;         /* of a batch's rows, unless one row alone is larger; 0: any */
 };
 
 enum batch_reason { BATCH_FULL, BATCH_IDLE, BATCH_DELAY, BATCH_DEADLINE, BATCH_REASON_COUNT };
@@ -85,7 +87,10 @@ struct batch_piece {
     struct batch_entry *entry;
     uint32_t first, count;
 };
-/* Cuts up to `limit` rows of one kind, earliest deadline first, into up to `room` pieces. Returns their number. */
+/*
+ * Cuts up to `limit` rows of one kind, earliest deadline first, into up to `room` pieces, and within max_bytes; but one row
+ * whatever its size. Returns the number of pieces.
+ */
 uint32_t batch_take(struct batch_queue *queue, uint32_t limit, struct batch_piece *pieces, uint32_t room,
                     uint32_t *rows);
 

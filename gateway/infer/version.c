@@ -7,7 +7,6 @@
 #include "infer/batch_policy.h"
 
 /* Of one message to or from a replica: beyond it, a reply is refused. */
-#define MODEL_MESSAGE_BYTES_MAX ((size_t)64 << 20)
 
 /* One batch at a replica. pieces[i].entry is NULL once its job was recalled. */
 struct batch_run {
@@ -97,9 +96,16 @@ static struct pool *version_open_pool(struct version *version, const struct vers
                    .discovery_interval_us = model->discovery_interval_us,
                    .health_interval_us = model->health_interval_us,
                    .health_timeout_us = model->health_timeout_us,
-                   .max_message_bytes = MODEL_MESSAGE_BYTES_MAX},
+                   .max_message_bytes = version->whole->limits.message_bytes},
     };
     return pool_new(setup->loop, setup->rpc, setup->metrics, &version->served, pool_changed, version);
+}
+
+/* What the rows of one message may take: a sixteenth is for names, shapes, parameters and framing. */
+static size_t rows_bytes_max(const struct version *version)
+{
+    size_t bytes = version->whole->limits.message_bytes;
+    return bytes - bytes / 16;
 }
 
 struct version *version_new(const struct version_setup *setup)
@@ -123,8 +129,10 @@ struct version *version_new(const struct version_setup *setup)
         .max_queued_rows = batching->max_queued_rows,
         .max_delay_us = batching->policy == BATCHING_NONE ? 0 : batching->max_delay_us,
         .wait_rows = batching->max_rows,
+        .max_bytes = rows_bytes_max(version),
     };
-    const struct batch_limits background = {.max_queued_rows = batching->max_queued_rows};
+    const struct batch_limits background = {.max_queued_rows = batching->max_queued_rows,
+                                            .max_bytes = limits.max_bytes};
     version->queue = batch_queue_new(&limits);
     version->background = batch_queue_new(&background);
     if (version->queue && version->background && version_open_metrics(version, setup->metrics))
@@ -248,9 +256,29 @@ static void job_arrives(struct loop_task *task)
     version_schedule(version); /* after the other arrivals of this turn, so that they share a batch */
 }
 
+/* Of the largest row of the job: rows of one job differ only where they hold BYTES. */
+static size_t job_row_bytes(const struct job *job)
+{
+    size_t largest = 0;
+    for (uint32_t row = 0; row < job->entry.n_rows; row++) {
+        size_t sum = 0, bytes;
+        bool differ = false;
+        for (uint32_t i = 0; i < job->n_inputs; i++) {
+            (void)tensor_row(&job->inputs[i], job->rows[row], &bytes);
+            sum += bytes;
+            differ = differ || job->inputs[i].row_end;
+        }
+        largest = sum > largest ? sum : largest;
+        if (!differ)
+            break;
+    }
+    return largest;
+}
+
 void version_submit(struct version *version, struct job *job)
 {
     job->version = version;
+    job->entry.row_bytes = job_row_bytes(job);
     job->unanswered = job->entry.n_rows;
     job->entry.taken = 0;
     job->entry.lane = NULL;
@@ -462,7 +490,11 @@ static void version_send(struct version *version, struct batch_queue *queue, uin
     enum gw_status status = pool_predict(version->pool, &run->call);
     if (status != GW_OK) {
         struct gw_err err;
-        gw_err_set(&err, status, "%s", gw_status_words(status));
+        if (status == GW_E_TOO_LARGE)
+            gw_err_set(&err, status, "one row makes a message larger than limits.message, %zu bytes",
+                       version->served.limits.max_message_bytes);
+        else
+            gw_err_set(&err, status, "%s", gw_status_words(status));
         run_split_error(run, &err);
         run_free(run);
     }

@@ -389,7 +389,7 @@ static enum gw_status attempt_write(struct pool_attempt *attempt, const struct p
 {
     size_t size = worker_predict_size(input);
     uint8_t *bytes;
-    if (!size)
+    if (!size || size > attempt->pool->home.version->limits.max_message_bytes)
         return GW_E_TOO_LARGE;
     attempt->payload = rpc_payload_new(size, &bytes);
     return attempt->payload ? worker_predict_write(input, bytes, size) : GW_E_NO_MEMORY;

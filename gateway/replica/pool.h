@@ -43,7 +43,7 @@ struct pool_limits {
     uint32_t retry_percent;       /* retries at most this share of calls, over a bucket of 10 saved up */
     uint64_t health_interval_us, health_timeout_us;
     uint64_t discovery_interval_us; /* between questions for a name */
-    size_t max_message_bytes;
+    size_t max_message_bytes; /* of a call and of its reply; beyond: GW_E_TOO_LARGE, GW_E_CONTRACT */
 };
 
 /* What the pool must know of the version it serves; borrowed for the pool's life. */
@@ -93,7 +93,7 @@ struct pool_call {
 };
 /*
  * Sends to the ready replica with the fewest rows in flight. GW_E_NO_REPLICA: none is ready, has a slot and takes
- * so many rows; GW_E_TOO_LARGE: over 2 GiB; GW_E_NO_MEMORY; on error `done` will not run.
+ * so many rows; GW_E_TOO_LARGE: over max_message_bytes, or 2 GiB; GW_E_NO_MEMORY; on error `done` will not run.
  * When the replica dies or sheds the call, and attempts, the retry budget and the deadline allow, it goes to
  * another replica, or to the same one once that has become ready again, by itself; it waits for a slot, and, if
  * it `waits`, for a replica to become ready. The budget is against storms of retries, so a replica that dies costs one

@@ -130,7 +130,7 @@ static bool prefix_judge(struct h2_reply *reply)
     else if (prefix[0])
         reply_say(reply, GW_E_CONTRACT, "the reply is compressed");
     else if (reply->expected > reply->max_bytes)
-        reply_say(reply, GW_E_CONTRACT, "the reply is larger than max: %zu bytes, %zu are allowed",
+        reply_say(reply, GW_E_CONTRACT, "the reply is larger than max: %zu bytes, limits.message allows %zu",
                   reply->expected, reply->max_bytes);
     return reply->trouble == GW_OK;
 }

@@ -112,6 +112,7 @@ struct xebec_model {
 
     uint32_t threads; /* that run predict(), side by side; 0: one */
     bool quick;       /* predict() takes microseconds: it runs in the thread that reads the network, no other is woken */
+    uint32_t message_bytes; /* the largest message taken or sent, up to 1 GiB; 0: 64 MiB, as the gateway's limits.message */
     uint32_t drain_ms; /* how long calls in flight may go on after SIGTERM; 0: 10 s */
 };
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MESSAGE_BYTES_LEAST = 64 << 10, MESSAGE_BYTES_MOST = 1 << 30 };
+
 static const char HELP[] =
     "usage: %s [option ...]\n"
     "%s\n\n"
@@ -15,8 +17,11 @@ static const char HELP[] =
     "  --input NAME:DATATYPE:SHAPE  an input, as x:FP32:-1,4 (the default); may be given again\n"
     "  --output NAME:DATATYPE:SHAPE an output; may be given again\n"
     "  --max-rows N                 the largest batch it takes; 0 (the default): any\n"
+    "  --message-bytes N            the largest message it takes or sends; default 67108864\n"
     "  --digest TEXT                of the model's files\n\n"
-    "XEBEC_LISTEN, XEBEC_NAME, XEBEC_VERSION and XEBEC_MAX_ROWS in the environment are the defaults.\n";
+    "XEBEC_LISTEN, XEBEC_NAME, XEBEC_VERSION, XEBEC_MAX_ROWS and XEBEC_MESSAGE_BYTES in the environment are "
+    "the\n"
+    "defaults.\n";
 
 static bool parse_number(const char *text, char **end, int64_t least, int64_t most, int64_t *number)
 {
@@ -64,6 +69,18 @@ static bool set_max_rows(const char *text, struct options *options)
     return true;
 }
 
+static bool set_message_bytes(const char *text, struct options *options)
+{
+    char *end;
+    int64_t bytes;
+    if (!parse_number(text, &end, MESSAGE_BYTES_LEAST, MESSAGE_BYTES_MOST, &bytes) || *end) {
+        fprintf(stderr, "--message-bytes %s is not a number of bytes from 64 KiB to 1 GiB\n", text);
+        return false;
+    }
+    options->model.message_bytes = (uint32_t)bytes;
+    return true;
+}
+
 static bool set_option(struct options *options, int option, char *text)
 {
     struct xebec_model *model = &options->model;
@@ -84,6 +101,8 @@ static bool set_option(struct options *options, int option, char *text)
         return add_spec(text, options->inputs, &model->n_inputs);
     case 'o':
         return add_spec(text, options->outputs, &model->n_outputs);
+    case 'b':
+        return set_message_bytes(text, options);
     default:
         return set_max_rows(text, options);
     }
@@ -95,7 +114,11 @@ static bool set_from_environment(struct options *options)
     static const struct {
         const char *variable;
         int option;
-    } names[] = {{"XEBEC_LISTEN", 'l'}, {"XEBEC_NAME", 'm'}, {"XEBEC_VERSION", 'v'}, {"XEBEC_MAX_ROWS", 'r'}};
+    } names[] = {{"XEBEC_LISTEN", 'l'},
+                 {"XEBEC_NAME", 'm'},
+                 {"XEBEC_VERSION", 'v'},
+                 {"XEBEC_MAX_ROWS", 'r'},
+                 {"XEBEC_MESSAGE_BYTES", 'b'}};
     bool understood = true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *text = getenv(names[i].variable);
@@ -107,12 +130,17 @@ static bool set_from_environment(struct options *options)
 
 int options_read(struct options *options, int argc, char **argv, const char *what_it_is)
 {
-    static const struct option names[] = {
-        {"listen", required_argument, NULL, 'l'},   {"name", required_argument, NULL, 'm'},
-        {"model", required_argument, NULL, 'm'},    {"version", required_argument, NULL, 'v'},
-        {"input", required_argument, NULL, 'i'},    {"output", required_argument, NULL, 'o'},
-        {"max-rows", required_argument, NULL, 'r'}, {"digest", required_argument, NULL, 'd'},
-        {"help", no_argument, NULL, 'h'},           {0}};
+    static const struct option names[] = {{"listen", required_argument, NULL, 'l'},
+                                          {"name", required_argument, NULL, 'm'},
+                                          {"model", required_argument, NULL, 'm'},
+                                          {"version", required_argument, NULL, 'v'},
+                                          {"input", required_argument, NULL, 'i'},
+                                          {"output", required_argument, NULL, 'o'},
+                                          {"max-rows", required_argument, NULL, 'r'},
+                                          {"digest", required_argument, NULL, 'd'},
+                                          {"message-bytes", required_argument, NULL, 'b'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     struct xebec_model *model = &options->model;
     const char *name = model->name, *version = model->version;
     options->address = "127.0.0.1:9000";

@@ -13,7 +13,7 @@ struct options {
 };
 
 /*
- * Reads --listen, --name, --version, --input, --output, --max-rows and --digest into `options`, whose
+ * Reads --listen, --name, --version, --input, --output, --max-rows, --message-bytes and --digest into `options`, whose
  * model's name, version and digest may hold defaults. -1: go on and serve; else the exit code, with words
  * already said: 0 after --help, 2 for what is not understood.
  */

@@ -15,6 +15,7 @@
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -26,7 +27,7 @@
 #include "call.h"
 
 enum {
-    MESSAGE_BYTES_MAX = 64 << 20,
+    MESSAGE_BYTES_DEFAULT = 64 << 20,
     DRAIN_MS = 10000,
     LEFTOVERS_MS = 100, /* of the drain, once all calls that we were given have their replies */
     GIVE_UP_MS = 1000,  /* after the drain, for cancelled calls to end */
@@ -447,8 +448,11 @@ static grpc_arg int_arg(const char *key, int value)
 /* The port it is bound to; 0 when the address is not possible. */
 static int server_bind(struct server *server, const char *address)
 {
+    uint32_t told = server->model->message_bytes;
+    int message_bytes = !told ? MESSAGE_BYTES_DEFAULT : told < INT_MAX ? (int)told : INT_MAX;
     grpc_arg list[] = {
-        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, MESSAGE_BYTES_MAX),
+        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, message_bytes),
+        int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, message_bytes),
         int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0), /* two workers on one port would share it unnoticed */
         int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES,
                 0), /* a gateway may look after idle connections as it likes */

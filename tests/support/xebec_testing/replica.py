@@ -151,6 +151,11 @@ def wrong_size(puppet, call):
     return response
 
 
+def bulky(puppet, call):
+    """64 MiB where a few bytes were due."""
+    return b"\x00" * (64 << 20)
+
+
 def garbage_bytes(puppet, call):
     return b"\xff\xfe not protobuf at all \x00" * 3
 
@@ -187,7 +192,7 @@ def die_mid_call(puppet, call):
 
 
 MODES = {mode.__name__: mode for mode in (echo, skew, moody, sums, negated, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
-                                          garbage_bytes, raise_all, reject, raise_rows, wrong_error_row, shed,
+                                          bulky, garbage_bytes, raise_all, reject, raise_rows, wrong_error_row, shed,
                                           die_mid_call)}
 
 

@@ -63,7 +63,7 @@ static const char full[] =
     "shards: 3\n"
     "log: {level: warn, access: /var/log/xebec.log}\n"
     "transport: grpc\n"
-    "limits: {connections: 7, header: 2KiB, body: 3MiB, held: 4GiB, rows: 5}\n"
+    "limits: {connections: 7, header: 2KiB, body: 3MiB, held: 4GiB, rows: 5, message: 7MiB}\n"
     "timeouts: {header: 1ms, body: 2s, idle: 3m, write: 4h, drain: 0}\n"
     "cache: {memory: 6B}\n"
     "models:\n"
@@ -114,6 +114,7 @@ Test(config, reads_every_key_of_the_gateway)
     cr_expect_eq(config->limits.body_bytes, 3 << 20);
     cr_expect_eq(config->limits.held_bytes, 4ULL << 30);
     cr_expect_eq(config->limits.rows, 5);
+    cr_expect_eq(config->limits.message_bytes, 7 << 20);
     cr_expect_eq(config->timeouts.header_us, 1000);
     cr_expect_eq(config->timeouts.body_us, 2000000);
     cr_expect_eq(config->timeouts.idle_us, 180000000);
@@ -245,6 +246,7 @@ Test(config, has_a_default_for_every_key_that_may_be_left_out)
     cr_expect_eq(config->limits.body_bytes, 16 << 20);
     cr_expect_eq(config->limits.held_bytes, 512 << 20);
     cr_expect_eq(config->limits.rows, 16384);
+    cr_expect_eq(config->limits.message_bytes, 64 << 20);
     cr_expect_eq(config->timeouts.header_us, 10000000);
     cr_expect_eq(config->timeouts.body_us, 30000000);
     cr_expect_eq(config->timeouts.idle_us, 75000000);

@@ -9,7 +9,7 @@
 
 static struct batch_queue *queue_of(uint32_t max_rows, uint64_t max_delay_us, uint32_t wait_rows)
 {
-    struct batch_queue *queue = batch_queue_new(&(struct batch_limits){max_rows, max_delay_us, wait_rows});
+    struct batch_queue *queue = batch_queue_new(&(struct batch_limits){max_rows, max_delay_us, wait_rows, 0});
     cr_assert_not_null(queue);
     return queue;
 }
@@ -446,4 +446,30 @@ Test(batch, agrees_with_a_list_over_random_steps)
         }
         drain(model.queue);
     }
+}
+
+Test(batch, is_cut_by_bytes_but_never_below_one_row)
+{
+    struct batch_queue *queue =
+        batch_queue_new(&(struct batch_limits){.max_queued_rows = 100, .max_bytes = 1000});
+    struct batch_entry small = job(1, 10 * MS, 3), large = job(1, 20 * MS, 2), huge = job(1, 30 * MS, 2);
+    struct batch_piece pieces[8];
+    uint32_t rows;
+    small.row_bytes = 200;
+    large.row_bytes = 300;
+    huge.row_bytes = 1001;
+    add(queue, &small, 0);
+    add(queue, &large, 0);
+    add(queue, &huge, 0);
+    cr_assert_eq(batch_take(queue, 8, pieces, 8, &rows), 2);
+    cr_assert_eq(rows, 4);
+    cr_piece(pieces[0], &small, 0, 3);
+    cr_piece(pieces[1], &large, 0, 1);
+    cr_assert_eq(batch_take(queue, 8, pieces, 8, &rows), 1);
+    cr_piece(pieces[0], &large, 1, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(batch_take(queue, 8, pieces, 8, &rows), 1);
+        cr_piece(pieces[0], &huge, i, 1);
+    }
+    drain(queue);
 }

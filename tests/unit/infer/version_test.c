@@ -114,7 +114,7 @@ static struct metrics *metrics;
 static struct version *version;
 static struct config_model model;
 static struct config_version config;
-static struct config whole = {.refs = 1};
+static struct config whole = {.refs = 1, .limits = {.message_bytes = 64 << 20}};
 
 static void open_version(enum batching_policy policy, uint32_t max_rows, uint32_t max_queued_rows)
 {

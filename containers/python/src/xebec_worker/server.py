@@ -20,7 +20,7 @@ from . import log
 from .predictor import Abandoned, BadRequest, Predictor
 from .tensor import Mismatch, pb
 
-MESSAGE_BYTES_MAX = 64 << 20
+MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_LEAST, MESSAGE_BYTES_MOST = 64 << 20, 64 << 10, 1 << 30
 DRAIN_SECONDS = 4
 LEFTOVERS_SECONDS = 0.1  # of the drain, once all calls that we were given have their replies
 ANSWERING_THREADS = 16
@@ -32,7 +32,7 @@ SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 
 
 def serve(predictor, /, *, inputs, outputs, model=None, version=None, listen=None, digest="", files=(), max_rows=0,
-          metadata=None, isolate=True, threads=1):
+          metadata=None, isolate=True, threads=1, message_bytes=None):
     """Serves a model until SIGTERM or SIGINT, then finishes the calls in flight and returns. Main thread only.
 
     predictor  a function, an object with predict(), or a class of such: takes numpy arrays by input name, returns a
@@ -47,6 +47,7 @@ def serve(predictor, /, *, inputs, outputs, model=None, version=None, listen=Non
     isolate    when a batch raises, halve it until only the rows that raise by themselves fail. False for a
                model whose rows are not independent: then all of the batch's rows fail
     threads    calls of the model at the same time
+    message_bytes   the largest message, in or out. Default: $XEBEC_MESSAGE_BYTES, else 64 MiB, as the gateway's limits.message
     """
     model, version = model or _from_environment("XEBEC_NAME"), version or _from_environment("XEBEC_VERSION")
     listen = listen or os.environ.get("XEBEC_LISTEN") or "0.0.0.0:9000"
@@ -57,7 +58,7 @@ def serve(predictor, /, *, inputs, outputs, model=None, version=None, listen=Non
         outputs=[tensor.spec(key) for key, tensor in outputs.items()])
     predictor = Predictor(predictor, name, inputs, outputs, max_rows, isolate)
     _keep_large_blocks()
-    server = _Server(predictor, description, threads)
+    server = _Server(predictor, description, threads, _message_bytes(message_bytes))
     server.start(listen)
     stop = _stop_signal()
     log.write("info", "serving", model=name, listen=server.address, digest=description.digest)
@@ -75,6 +76,13 @@ def _from_environment(variable):
     return os.environ[variable]
 
 
+def _message_bytes(given):
+    given = given or os.environ.get("XEBEC_MESSAGE_BYTES") or MESSAGE_BYTES_DEFAULT
+    if not str(given).isdecimal() or not MESSAGE_BYTES_LEAST <= int(given) <= MESSAGE_BYTES_MOST:
+        raise SystemExit(f"xebec_worker: message_bytes {given} is not a number of bytes from 64 KiB to 1 GiB")
+    return int(given)
+
+
 def digest_of(files):
     """SHA-256 of a model's file; of several: of the list of theirs, in order. "" of none."""
     digests = []
@@ -90,7 +98,7 @@ def digest_of(files):
 
 
 class _Server:
-    def __init__(self, predictor, description, threads):
+    def __init__(self, predictor, description, threads, message_bytes):
         self.predictor = predictor
         self.description = description.SerializeToString()
         self.health = _Health()
@@ -98,7 +106,7 @@ class _Server:
         self.answering = _Pool(ANSWERING_THREADS, "answer")
         # SO_REUSEPORT would let a second worker take half the connections of the first without a word.
         self.grpc = grpc.server(self.answering, options=[
-            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+            ("grpc.max_receive_message_length", message_bytes), ("grpc.max_send_message_length", message_bytes),
             ("grpc.so_reuseport", 0)])
         self.grpc.add_generic_rpc_handlers((
             grpc.method_handlers_generic_handler(SERVICE, {
