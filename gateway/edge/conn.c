@@ -25,9 +25,11 @@
 #include <unistd.h>
 
 enum {
-    PENDING_MAX = 64 << 10,  /* pipelined bytes that wait for their turn */
-    FRAMES_BYTES = 64 << 10, /* HTTP/2's, gathered for one send() */
-    LINGER_BYTES = 1 << 20,  /* read away while CLOSING */
+    PENDING_MAX = 64 << 10,     /* pipelined bytes that wait for their turn */
+    FRAMES_BYTES = 64 << 10,    /* HTTP/2's, gathered for one send() */
+    BODY_READ_LEAST = 16 << 10, /* of a body: less is not worth a system call of its own */
+    BODY_READ_MAX = 1 << 20,    /* then others have their turn */
+    LINGER_BYTES = 1 << 20,     /* read away while CLOSING */
     LINGER_US = 1000000,
     LOOK_US = 250000, /* how often a client that is not read from is looked at */
     CLIENT_TEXT = 46, /* an IPv6 address */
@@ -379,14 +381,30 @@ static void take(struct conn *conn, const char *bytes, size_t length)
     }
 }
 
+/* The rest of a large body is received where it stays. NULL: what comes is small, or is no body. */
+static char *body_room(struct conn *conn, size_t *room)
+{
+    if (conn->state != CONN_BODY || pending_left(conn))
+        return NULL;
+    char *into = http1_body_room(conn->parser, room);
+    if (*room > BODY_READ_MAX)
+        *room = BODY_READ_MAX;
+    return into && *room >= BODY_READ_LEAST ? into : NULL;
+}
+
 static void conn_receive(struct conn *conn)
 {
-    size_t room = readable_room(conn);
+    size_t room = readable_room(conn), large = 0;
     if (!room)
         return;
-    ssize_t got = recv(conn->fd, conn->edge->scratch, room, MSG_DONTWAIT);
+    char *into = body_room(conn, &large);
+    if (into)
+        room = large;
+    else
+        into = conn->edge->scratch;
+    ssize_t got = recv(conn->fd, into, room, MSG_DONTWAIT);
     if (got > 0)
-        take(conn, conn->edge->scratch, (size_t)got);
+        take(conn, into, (size_t)got);
     else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
         conn_close(conn);
 }

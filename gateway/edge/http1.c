@@ -561,6 +561,18 @@ static enum http1_event finish_head(struct http1_parser *parser, struct gw_err *
 
 /* --- the body --- */
 
+char *http1_body_room(struct http1_parser *parser, size_t *room)
+{
+    const struct http_message *message = parser->message;
+    size_t length = message->body_length;
+    if (parser->state != HTTP1_LENGTH_BODY ||
+        !http_body_reserve(&parser->body, length + 1, length + parser->body_left))
+        return NULL;
+    size_t free_room = parser->body.room - length;
+    *room = free_room < parser->body_left ? free_room : parser->body_left;
+    return message->body + length;
+}
+
 static enum http1_event finish_body(struct http1_parser *parser, struct gw_err *err)
 {
     if (!http_body_finish(&parser->body))

@@ -30,7 +30,8 @@ bool http_body_add(struct http_body *body, const char *bytes, size_t length, siz
     struct http_message *message = body->message;
     if (!http_body_reserve(body, message->body_length + length, ceiling))
         return false;
-    memcpy(message->body + message->body_length, bytes, length);
+    if (bytes != message->body + message->body_length) /* received in place: http1_body_room() */
+        memcpy(message->body + message->body_length, bytes, length);
     message->body_length += length;
     return true;
 }

@@ -417,3 +417,37 @@ Test(http, media_types)
     cr_expect(http_message_is(&message, "application/json", true));
     cr_expect_not(http_message_is(&message, "application/json", false));
 }
+
+/* A body that is received where it stays is the body, whole, and ends where it was announced to end. */
+Test(http1, a_body_may_be_received_in_place)
+{
+    enum { LENGTH = 300000 };
+    static const char head[] = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
+    const struct http1_limits wide = {.header_bytes = 256, .body_bytes = LENGTH};
+    struct http1_parser *parser = http1_new(&wide);
+    struct http_message message;
+    struct arena arena = {0};
+    struct gw_err err;
+    size_t used, room = 0, fed = 0;
+    enum http1_event event = HTTP1_MORE;
+    http1_begin(parser, &message, &arena);
+    cr_assert_null(http1_body_room(parser, &room), "there is no body yet");
+    cr_assert_eq(http1_feed(parser, head, sizeof head - 1, &used, &err), HTTP1_HEADERS);
+    while (event == HTTP1_MORE) {
+        char *into = http1_body_room(parser, &room);
+        cr_assert(into && room > 0 && fed + room <= LENGTH);
+        for (size_t i = 0; i < room; i++)
+            into[i] = (char)('a' + (fed + i) % 23);
+        event = http1_feed(parser, into, room, &used, &err);
+        cr_assert_eq(used, room);
+        fed += used;
+    }
+    cr_assert_eq(event, HTTP1_MESSAGE);
+    cr_assert_eq(fed, LENGTH);
+    cr_assert_eq(message.body_length, LENGTH);
+    for (size_t i = 0; i < LENGTH; i++)
+        cr_assert_eq(message.body[i], (char)('a' + i % 23));
+    cr_assert_null(http1_body_room(parser, &room), "the body is over");
+    arena_clear(&arena);
+    http1_free(parser);
+}
