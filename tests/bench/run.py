@@ -8,6 +8,7 @@ loopback and unix sockets, so the generator, the gateway and the replica share i
 """
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -85,8 +86,8 @@ class Processes:
 
 class Gateway:
     def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384, store="memory: 64MiB",
-                 transport="nghttp2", shadow=""):
-        """shadow: the address of m@next, which is asked every request of endpoint e, too."""
+                 transport="nghttp2", shadow="", tensor=""):
+        """shadow: the address of m@next, which is asked every request of endpoint e, too. tensor: of x, instead of FP32."""
         self.processes, self.url = bench.processes, None
         port, admin = free_port(), free_port()
         config = bench.folder / f"{name}.yaml"
@@ -101,7 +102,7 @@ timeouts: {{idle: 10m}}
 cache: {{{store}}}
 models:
   m:
-    input: {{x: {{datatype: FP32, shape: [-1, {floats}]}}}}
+    input: {{x: {{{tensor or f"datatype: FP32, shape: [-1, {floats}]"}}}}}
     versions: {{v: {{replicas: ["{replica}"]}}{f', next: {{replicas: ["{shadow}"]}}' if shadow else ""}}}
     batching: {{{batching}}}
     cache: {{enabled: {"true" if cache else "false"}}}
@@ -284,6 +285,43 @@ def case_transport(bench):
         core.stop()
         case = f"transport nghttp2, {floats} floats, {connections} connection{'s' if connections > 1 else ''}"
         rows.append(row(case, "transport grpc", "p50 us" if what else "rps", ours, theirs, at_most=bool(what)))
+    return rows
+
+
+IMAGE_FLOATS = 12_288
+
+
+def megabytes(rps, size):
+    return rps * size / 1e6
+
+
+def case_large(bench):
+    """An image a request, as JSON numbers and as base64 of its bytes, against the same tensor sent straight to the replica."""
+    body = floats_body(IMAGE_FLOATS)
+    raw = json.dumps({"input": base64.b64encode(b"\x3d" * (4 * IMAGE_FLOATS)).decode()})
+    replica, rows = bench.noop(IMAGE_FLOATS), []
+    bytes_replica = f"unix:{bench.folder}/noop-bytes.sock"
+    bench.processes.start("noop-bytes", find_binary("xebec-noop"), "--listen", bytes_replica, "--model", "m", "--version", "v",
+                          "--input", "x:BYTES:-1", "--max-rows", "65536", "--digest", "noop")
+    direct = [find_binary("direct_call"), replica, "--rows", "1", "--floats", str(IMAGE_FLOATS), "--seconds",
+              str(bench.seconds), "--inflight", "32"]
+
+    def call_directly():
+        line = subprocess.run(direct, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1]
+        return float(json.loads(line)["calls_per_s"])
+
+    for transport in ("nghttp2", "grpc"):
+        as_json = Gateway(bench, f"large-json-{transport}", IMAGE_FLOATS, replica, "policy: aimd", cache=False, transport=transport)
+        as_bytes = Gateway(bench, f"large-bytes-{transport}", IMAGE_FLOATS, bytes_replica, "policy: aimd", cache=False,
+                           transport=transport, tensor="datatype: BYTES, shape: [-1], encoding: base64")
+        scripts = [bench.script(f"large-{kind}", lua_body(text)) for kind, text in (("json", body), ("bytes", raw))]
+        text_rps, bytes_rps, direct_rps = bench.in_turns(lambda: bench.wrk(as_json.url, scripts[0], 32)[0],
+                                                         lambda: bench.wrk(as_bytes.url, scripts[1], 32)[0], call_directly)
+        as_json.stop()
+        as_bytes.stop()
+        for kind, rps, text in (("JSON", text_rps, body), ("BYTES, base64", bytes_rps, raw)):
+            rows.append(row(f"{IMAGE_FLOATS:,} floats as {kind}, {megabytes(rps, len(text)):,.0f} MB/s, transport {transport}",
+                            f"direct gRPC core call, {megabytes(direct_rps, 4 * IMAGE_FLOATS):,.0f} MB/s", "rps", rps, direct_rps))
     return rows
 
 
@@ -518,7 +556,7 @@ def case_memory(bench):
 
 
 CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "latency": case_latency,
-         "transport": case_transport, "svm": case_svm, "all_miss": case_all_miss,
+         "transport": case_transport, "large": case_large, "svm": case_svm, "all_miss": case_all_miss,
          "redis_hit": case_redis_hit, "redis_miss": case_redis_miss, "redis_paused": case_redis_paused,
          "shadow": case_shadow, "memory": case_memory}
 
