@@ -6,8 +6,6 @@
 
 #include "infer/batch_policy.h"
 
-/* Of one message to or from a replica: beyond it, a reply is refused. */
-
 /* One batch at a replica. pieces[i].entry is NULL once its job was recalled. */
 struct batch_run {
     struct pool_call call;
