@@ -160,12 +160,11 @@ static bool play(struct buf *outcome, enum answers answers, bool greeted, const 
     alive = drain(&client) && alive;
     buf_printf(outcome, "%s\n", alive ? "alive" : "over");
     bool comparable = !http2_was_flooded(client.http2);
-    client.now_us += 3000000;
-    http2_expire(client.http2, client.now_us);
-    drain(&client);
-    client.now_us += 3000000;
-    http2_expire(client.http2, client.now_us);
-    drain(&client);
+    for (int i = 0; alive && i < 2; i++) { /* as conn.c does: what is over is closed, not waited for */
+        client.now_us += 3000000;
+        http2_expire(client.http2, client.now_us);
+        alive = drain(&client);
+    }
     http2_end(client.http2);
     http2_free(client.http2);
     for (size_t i = 0; i < HELD_MAX; i++)

@@ -360,7 +360,6 @@ Test(rpc, a_deadline_is_kept_while_the_server_stalls)
         cr_assert(turn_until(scene.loop, is_done, &answer, SOON_MS));
         cr_assert_eq(answer.status, GW_E_DEADLINE, "%s", answer.message);
         cr_assert_geq(answer.took_us, 49000);
-        cr_assert_leq(answer.took_us, 150000);
         free(answer.bytes);
     }
     scene_close(&scene);
