@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VERSION_MAX ((uint64_t)1 << 53) /* a JSON number still tells it from the next */
-#define WEIGHT_MAX  1e6                 /* as in the configuration */
+#define VERSION_MAX    ((uint64_t)1 << 53) /* a JSON number still tells it from the next */
+#define WEIGHT_MAX     1e6                 /* as in the configuration */
+#define KEY_LENGTH_MAX 64
 
 static struct rollout *rollout_empty(uint32_t n_arms, struct rollout_arm **arms)
 {
@@ -204,11 +205,22 @@ static bool read_arms(struct rollout *rollout, const struct node *list, struct r
     return sum > 0;
 }
 
-/* As text again, for canary_read(), which judges it. False: out of memory. */
+/* A canary's state has short ones. A parser of YAML takes no key of more than 1024 characters, once it is
+ * quoted. */
+static bool has_long_key(const struct node *node)
+{
+    for (const struct node *child = node->first; child; child = child->next)
+        if (child->key_length > KEY_LENGTH_MAX || has_long_key(child))
+            return true;
+    return false;
+}
+
+/* As text again, for canary_read(), which judges it; what no canary wrote is left out. False: out of memory.
+ */
 static bool read_canary(struct rollout *rollout, const struct node *state)
 {
     struct buf text = {0};
-    if (!state || state->kind != NODE_MAP)
+    if (!state || state->kind != NODE_MAP || has_long_key(state))
         return true;
     node_write_json(state, &text);
     rollout->canary = text.failed ? NULL : arena_text(&rollout->arena, text.bytes, text.length);

@@ -11,6 +11,21 @@
 
 #include "edge/http2.h"
 
+/*
+ * A GOAWAY of the client's: nghttp2 ignores what comes in calls after it while no stream is open, but not
+ * what came in the same call, so that what follows depends on the pieces.
+ */
+static bool client_leaves(bool greeted, const uint8_t *data, size_t size)
+{
+    size_t at = greeted || size < HTTP2_PREFACE_BYTES ? 0 : HTTP2_PREFACE_BYTES;
+    while (at < size && size - at >= 9) {
+        if (data[at + 3] == 7)
+            return true;
+        at += 9 + ((size_t)data[at] << 16 | (size_t)data[at + 1] << 8 | data[at + 2]);
+    }
+    return false;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { HELD_MAX = 8, BODY_MAX = 3000, HEADER_MAX = 600, ROOM = 4096 };
@@ -183,7 +198,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf whole = {0}, cut = {0};
     bool comparable = play(&whole, answers, greeted, data + 2, size - 2, size);
     comparable = play(&cut, answers, greeted, data + 2, size - 2, piece) && comparable;
-    if (comparable)
+    if (comparable && !client_leaves(greeted, data + 2, size - 2))
         require(whole.length == cut.length && memcmp(whole.bytes, cut.bytes, whole.length) == 0);
     buf_clear(&whole);
     buf_clear(&cut);
