@@ -161,7 +161,7 @@ static bool replicas_same(const struct config_version *a, const struct config_ve
 static bool batching_same(const struct config_batching *a, const struct config_batching *b)
 {
     return a->policy == b->policy && a->max_rows == b->max_rows && a->max_delay_us == b->max_delay_us &&
-           a->max_queued_rows == b->max_queued_rows && a->calls == b->calls;
+           a->max_queued_rows == b->max_queued_rows && a->calls == b->calls && a->admission == b->admission;
 }
 
 static bool models_same(const struct config_model *a, const struct config_model *b)

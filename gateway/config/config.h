@@ -54,13 +54,17 @@ struct config_redis {        /* cache.redis.* */
     uint64_t connect_timeout_us, command_timeout_us; /* timeout.connect 1s, timeout.command 10ms */
 };
 
-enum batching_policy { BATCHING_NONE, BATCHING_FIXED, BATCHING_AIMD };
+enum batching_policy { BATCHING_NONE, BATCHING_FIXED, BATCHING_AIMD, BATCHING_QUANTILE, BATCHING_ADAPTIVE };
+/* Which rows go first when not all can; the lower number. */
+enum priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_BATCH, PRIORITY_COUNT };
+
 struct config_batching {     /* models.NAME.batching.* */
-    enum batching_policy policy; /* aimd */
+    enum batching_policy policy; /* adaptive */
     uint32_t max_rows;       /* 1024 */
     uint64_t max_delay_us;   /* 0ms; how long a lone row may wait for company while a replica is idle */
     uint32_t max_queued_rows;/* 16384 */
     uint32_t calls;          /* 2; in flight per replica */
+    bool admission;          /* true; whether rows that would miss their deadline are refused at once */
 };
 
 struct config_model;
@@ -158,6 +162,8 @@ struct config_endpoint {
     const char *name;
     uint32_t index;           /* in config->endpoints */
     uint64_t slo_us;          /* slo: 100ms */
+    enum priority priority;   /* priority: normal; of requests that do not say another */
+    uint32_t share;           /* share: 1; of a version that several endpoints use, when not all can be served */
     const struct config_default *defaults; /* default: {label: -1} */
     uint32_t n_defaults;      /* 0: no default configured */
     const struct config_arm *arms;  /* split: [{model: digits@linear, weight: 90}, ...] or model: digits@linear */

@@ -8,7 +8,8 @@
 
 static const char *const level_words[] = {"debug", "info", "warn", "error", NULL};
 static const char *const transport_words[] = {"nghttp2", "grpc", NULL};
-static const char *const policy_words[] = {"none", "fixed", "aimd", NULL};
+static const char *const policy_words[] = {"none", "fixed", "aimd", "quantile", "adaptive", NULL};
+static const char *const priority_words[] = {"high", "normal", "batch", NULL};
 static const char *const unready_words[] = {"spill", "wait", "fail", NULL};
 static const char *const inputs_words[] = {"kept", "hashed", "omitted", NULL};
 static const char *const encoding_words[] = {"text", "base64", "json", NULL};
@@ -116,9 +117,10 @@ static const struct key keys[] = {
                 "dns:host:port, every address the name has"},
 
     {.path = "models.NAME.batching", .type = KEY_SECTION},
-    {"models.NAME.batching.policy", KEY_CHOICE, "aimd", .words = policy_words,
+    {"models.NAME.batching.policy", KEY_CHOICE, "adaptive", .words = policy_words,
      FIELD(struct config_model, batching.policy),
-     .meaning = "how many rows travel together: aimd learns it from the SLO, fixed is max_rows, none is one"},
+     .meaning = "how many rows travel together: adaptive, aimd and quantile learn it, fixed is max_rows, "
+                "none is one"},
     {"models.NAME.batching.max_rows", KEY_INTEGER, "1024", BETWEEN("1", "1048576"),
      FIELD(struct config_model, batching.max_rows), .meaning = "rows of one batch at most"},
     {"models.NAME.batching.max_delay", KEY_DURATION, "0ms", BETWEEN("0ms", "1m"),
@@ -129,6 +131,9 @@ static const struct key keys[] = {
      .meaning = "rows that may wait for one version; beyond it requests get 429"},
     {"models.NAME.batching.calls", KEY_INTEGER, "2", BETWEEN("1", "64"),
      FIELD(struct config_model, batching.calls), .meaning = "batches in flight to one replica"},
+    {"models.NAME.batching.admission", KEY_BOOLEAN, "true", FIELD(struct config_model, batching.admission),
+     .meaning =
+         "refuse rows at once that would miss their deadline behind those that wait; else the SLO ends them"},
 
     {"models.NAME.cache", KEY_SWITCH, "on", FIELD(struct config_model, cache),
      .meaning = "whether and how this model's answers are cached"},
@@ -159,6 +164,12 @@ static const struct key keys[] = {
     {"endpoints.NAME.slo", KEY_DURATION, "100ms", BETWEEN("100us", "1h"),
      FIELD(struct config_endpoint, slo_us),
      .meaning = "latency objective; a row that would miss it gets the default, or 504"},
+    {"endpoints.NAME.priority", KEY_CHOICE, "normal", .words = priority_words,
+     FIELD(struct config_endpoint, priority),
+     .meaning =
+         "which rows go first when a model has too much to do; a request's X-Xebec-Priority counts instead"},
+    {"endpoints.NAME.share", KEY_INTEGER, "1", BETWEEN("1", "1000"), FIELD(struct config_endpoint, share),
+     .meaning = "weight against other endpoints of the same model, when it has too much to do"},
     {"endpoints.NAME.default", KEY_ANSWER, FIELD(struct config_endpoint, defaults),
      .meaning = "the answer for one row when the model's does not come: output names and values"},
     {"endpoints.NAME.when_unready", KEY_CHOICE, "spill", .words = unready_words,

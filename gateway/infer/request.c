@@ -225,6 +225,8 @@ static void job_home(struct job *job)
     uint64_t now_us = loop_now_us();
     request->job = NULL;
     request->call_us = job->call_us;
+    if (job->retry_us > request->retry_us)
+        request->retry_us = job->retry_us;
     request_enter(request, REQUEST_CACHE_WAIT);
     for (uint32_t i = 0; i < job->entry.n_rows; i++) {
         struct row *row = &request->rows[job->rows[i]];
@@ -250,6 +252,9 @@ static struct job *job_new(struct request *request)
     job->client = request;
     job->entry.deadline_us = request->deadline_us;
     job->entry.n_rows = n;
+    job->entry.priority = request->priority;
+    job->entry.endpoint = request->endpoint->index;
+    job->entry.weight = request->endpoint->share;
     request_kind(request, job->entry.kind);
     job->inputs = request->inputs;
     job->n_inputs = request->n_inputs;
@@ -466,6 +471,7 @@ struct request *request_new(struct infer *infer, const struct config_endpoint *e
         .id = infer->next_id,
         .received_us = received_us,
         .deadline_us = received_us + endpoint->slo_us,
+        .priority = endpoint->priority,
         .done = done,
         .client = client,
         .slo_timer = {.fire = slo_passed},
@@ -475,6 +481,12 @@ struct request *request_new(struct infer *infer, const struct config_endpoint *e
     infer->period->open++;
     infer_metrics_move(infer->period->metrics, REQUEST_DECODING, REQUEST_DECODING);
     return request;
+}
+
+void request_refuse(struct request *request, const struct gw_err *err)
+{
+    request->err = *err;
+    request_fail(request, err->status);
 }
 
 void request_start(struct request *request, const char *body, size_t length)

@@ -131,6 +131,7 @@ struct request {
     const struct config_endpoint *endpoint;
     enum request_state state;
     uint64_t id, received_us, deadline_us;
+    enum priority priority;                 /* the endpoint's, or what the client asks for */
 
     /* set by decode */
     struct tensor *inputs;
@@ -172,6 +173,7 @@ struct request {
 
     enum gw_status status;
     struct gw_err err;                      /* of the whole request, when status is an error */
+    uint64_t retry_us;                      /* when to come again, from now; 0: nobody knows */
     struct buf reply;                       /* what encode wrote */
     const char *reply_type;                 /* its media type; NULL: application/json */
     const char *reply_headers;              /* more of them, "Name: value\r\n" each; NULL: none */
@@ -187,6 +189,8 @@ struct request {
 struct request *request_new(struct infer *infer, const struct config_endpoint *endpoint, const struct dialect *dialect,
                             struct arena *arena, uint64_t received_us, void (*done)(struct request *), void *client) GW_MUST_CHECK;
 void request_start(struct request *request, const char *body, size_t length);
+/* Instead of request_start(): it ends with this error, in its dialect. */
+void request_refuse(struct request *request, const struct gw_err *err);
 /* The client went away: rows are cancelled; done still runs, perhaps inside, with request->ending GW_E_CANCELLED. Harmless after done. */
 void request_cancel(struct request *request);
 /* After done, and once the reply is sent: its shadows set out; drops references to answers; the memory goes with the arena. */

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "infer/batch_policy.h"
+#include "infer/pace.h"
 
 /* One batch at a replica. pieces[i].entry is NULL once its job was recalled. */
 struct batch_run {
@@ -13,12 +13,13 @@ struct batch_run {
     struct batch_run *next, **link; /* in version->runs */
     uint32_t limit;                 /* the policy's, when it was cut */
     bool is_background;
+    uint32_t late_rows; /* called back because their time was up */
     uint32_t n_pieces;
     struct row_piece *rows; /* what the replica layer sees of the pieces */
     struct batch_piece pieces[];
 };
 
-enum { QUICK_CALL_US = 300, BACKGROUND_SHARE = 8 };
+enum { BACKGROUND_SHARE = 8 };
 
 struct version {
     _Atomic uint32_t refs;
@@ -26,19 +27,18 @@ struct version {
     struct config *whole; /* what config lies in; one reference */
     struct loop *loop;
     struct metrics *metrics;
-    struct loop_task leave;         /* to its home, to be freed there */
-    struct batch_queue *queue;      /* rows that clients wait for */
+    struct loop_task leave; /* to its home, to be freed there */
+    struct pace pace;
+    struct batch_queue *queue;      /* the pace's: rows that clients wait for */
     struct batch_queue *background; /* shadows' */
     uint32_t background_runs;       /* in flight */
-    struct batch_policy policy;
-    struct pool_version served; /* what the pool knows of us */
+    struct pool_version served;     /* what the pool knows of us */
     struct pool *pool;
     struct batch_run *runs; /* in flight */
     struct loop_task pump;
     bool pump_posted, closing;
     bool any_impatient;     /* rows that do not wait for a replica may be queued */
     struct loop_timer wake; /* when batch_decide() wants to be asked again */
-    uint64_t call_us;       /* what a call takes, smoothed; 0 until one came back */
     uint64_t next_id;
     struct metric *queue_rows, *background_rows, *batch_limit, *batches[BATCH_REASON_COUNT];
     struct histogram *queue_wait, *batch_rows;
@@ -53,6 +53,18 @@ static void pool_changed(void *owner);
 static struct job *job_of(struct batch_entry *entry)
 {
     return container_of(entry, struct job, entry);
+}
+
+/* Else shadows alone ask it. */
+static bool version_has_clients(const struct version *version)
+{
+    return version->config->least_slo_us > 0;
+}
+
+/* A shadow's, at a version that is for clients. */
+static bool run_is_aside(const struct batch_run *run)
+{
+    return run->is_background && version_has_clients(run->version);
 }
 
 /* --- set-up --- */
@@ -121,25 +133,19 @@ struct version *version_new(const struct version_setup *setup)
     version->pump.run = version_pump;
     version->wake.fire = version_woken;
     uint64_t objective_us = setup->config->least_slo_us;
-    batch_policy_init(&version->policy, batching,
-                      objective_us ? objective_us : setup->config->shadow_timeout_us);
-    const struct batch_limits limits = {
-        .max_queued_rows = batching->max_queued_rows,
-        .max_delay_us = batching->policy == BATCHING_NONE ? 0 : batching->max_delay_us,
-        .wait_rows = batching->max_rows,
-        .max_bytes = rows_bytes_max(version),
-    };
     const struct batch_limits background = {.max_queued_rows = batching->max_queued_rows,
-                                            .max_bytes = limits.max_bytes};
-    version->queue = batch_queue_new(&limits);
+                                            .max_bytes = rows_bytes_max(version)};
     version->background = batch_queue_new(&background);
+    if (pace_init(&version->pace, batching, objective_us ? objective_us : setup->config->shadow_timeout_us,
+                  background.max_bytes) == GW_OK)
+        version->queue = version->pace.queue;
     if (version->queue && version->background && version_open_metrics(version, setup->metrics))
         version->pool = version_open_pool(version, setup);
     if (!version->pool) {
         version_free(version);
         return NULL;
     }
-    metric_set(version->batch_limit, batch_policy_limit(&version->policy));
+    metric_set(version->batch_limit, batch_policy_most(&version->pace.policy));
     return version;
 }
 
@@ -220,7 +226,7 @@ static void version_schedule(struct version *version)
 }
 
 /* Where the job waits, if it does. */
-static struct batch_queue *job_queue(const struct job *job)
+static struct batch_queue *queue_of(const struct job *job)
 {
     return job->background_calls ? job->version->background : job->version->queue;
 }
@@ -229,6 +235,24 @@ static void version_count_queue(struct version *version)
 {
     metric_set(version->background_rows, batch_queued_rows(version->background));
     metric_set(version->queue_rows, batch_queued_rows(version->queue));
+}
+
+/*
+ * Lets the job in, if it can be answered in time: perhaps instead of others, which are refused then. Shadows'
+ * are in nobody's way, and need no leave.
+ */
+static enum gw_status job_queue(struct job *job, uint64_t now_us)
+{
+    struct version *version = job->version;
+    if (job->background_calls)
+        return batch_add(version->background, &job->entry, now_us);
+    struct busy_outlook outlook = pool_outlook(version->pool, now_us);
+    struct pace_verdict verdict;
+    enum gw_status status = pace_arrive(&version->pace, &job->entry, &outlook, now_us, &verdict);
+    job->retry_us = verdict.retry_us;
+    for (uint32_t i = 0; i < verdict.n_yielding; i++)
+        job_end_rest(job_of(verdict.yielding[i]), GW_E_OVERLOAD);
+    return status;
 }
 
 static void job_arrives(struct loop_task *task)
@@ -244,7 +268,7 @@ static void job_arrives(struct loop_task *task)
     else if (!job->waits && !pool_any_ready(version->pool))
         status = GW_E_NO_REPLICA;
     else
-        status = batch_add(job_queue(job), &job->entry, now_us);
+        status = job_queue(job, now_us);
     if (status != GW_OK) {
         job_end_rest(job, status);
         return;
@@ -284,6 +308,7 @@ void version_submit(struct version *version, struct job *job)
     job->call_us = 0;
     job->away = true;
     job->recalled = false;
+    job->retry_us = 0;
     job->err.what[0] = '\0';
     job->task.run = job_arrives;
     loop_post(version->loop, &job->task);
@@ -307,6 +332,7 @@ static void version_strike_out(struct version *version, struct job *job)
             if (piece->entry == &job->entry) {
                 piece->entry = NULL;
                 job->in_flight -= piece->count;
+                run->late_rows += job->recall_status == GW_E_DEADLINE ? piece->count : 0;
                 job_end_rows(job, piece->first, piece->count, status, NULL);
             }
             wanted = wanted || piece->entry;
@@ -322,7 +348,7 @@ static void job_recalled(struct loop_task *task)
     struct version *version = job->version;
     if (job->away) {
         job->away = false;
-        batch_remove(job_queue(job), &job->entry);
+        batch_remove(queue_of(job), &job->entry);
         version_strike_out(version, job);
         uint32_t first = job->entry.taken;
         enum gw_status status = recall_status(job, !pool_any_ready(version->pool));
@@ -394,12 +420,42 @@ static void run_split_result(struct batch_run *run, struct predict_result *resul
     }
 }
 
-/* What a call takes, as an average that forgets: a quarter of it is the newest. */
+/* Rows that come too late, or that were called back because they would have. */
+static uint32_t run_late_rows(const struct batch_run *run, uint64_t now_us)
+{
+    uint32_t late = run->late_rows;
+    for (uint32_t i = 0; i < run->n_pieces; i++) {
+        const struct batch_piece *piece = &run->pieces[i];
+        if (piece->entry && pace_is_late(&run->version->pace, piece->entry->deadline_us, now_us))
+            late += piece->count;
+    }
+    return late;
+}
+
+/* Clients' calls are what the pace is to know; a shadow's are small, and seldom, and would only blur it. */
 static void version_learn(struct version *version, const struct batch_run *run, uint64_t rpc_us)
 {
-    batch_policy_observe(&version->policy, run->call.input.n_rows, run->limit, rpc_us);
-    version->call_us = version->call_us ? (3 * version->call_us + rpc_us) / 4 : rpc_us;
-    metric_set(version->batch_limit, batch_policy_limit(&version->policy));
+    if (run_is_aside(run))
+        return;
+    const struct batch_observation observed = {.rows = run->call.input.n_rows,
+                                               .limit = run->limit,
+                                               .rpc_us = rpc_us,
+                                               .busy_us = run->call.busy_us,
+                                               .slowness = run->call.slowness};
+    pace_learn(&version->pace, &observed, run_late_rows(run, loop_now_us()));
+    metric_set(version->batch_limit, batch_policy_most(&version->pace.policy));
+}
+
+/*
+ * A call was given up because all who waited for it had gone: it would have taken longer than this. Without
+ * that, a model slower than every objective would never be found out, for no call of its would come back.
+ */
+static void version_learn_given_up(struct version *version, const struct batch_run *run,
+                                   const struct gw_err *err, uint64_t rpc_us)
+{
+    bool given_up = err->status == GW_E_CANCELLED || err->status == GW_E_DEADLINE;
+    if (given_up && rpc_us && run->call.busy_us > run->call.expected_us && !version->closing)
+        version_learn(version, run, rpc_us);
 }
 
 static void run_done(struct pool_call *call, struct predict_result *result, const struct gw_err *err,
@@ -412,6 +468,7 @@ static void run_done(struct pool_call *call, struct predict_result *result, cons
         run_split_result(run, result, rpc_us);
         predict_result_unref(result);
     } else {
+        version_learn_given_up(version, run, err, rpc_us);
         run_split_error(run, err);
     }
     run_free(run);
@@ -455,6 +512,8 @@ static void run_fill(struct batch_run *run, uint32_t rows, uint64_t now_us)
     }
     run->call.deadline_us = deadline_us; /* the last to be due: earlier ones recall their rows themselves */
     run->call.waits = first->waits;
+    run->call.expected_us = pace_expected_us(&version->pace, rows);
+    run->call.is_untypical = run_is_aside(run);
     run->call.done = run_done;
     run->call.input = (struct predict_input){.id = ++version->next_id,
                                              .pieces = run->rows,
@@ -498,22 +557,11 @@ static void version_send(struct version *version, struct batch_queue *queue, uin
     }
 }
 
-static uint32_t version_limit(const struct version *version)
-{
-    uint32_t limit = batch_policy_limit(&version->policy), most = pool_max_rows(version->pool);
-    return limit < most ? limit : most;
-}
-
-/*
- * Whether a call could be sent now. The second call to a busy replica keeps it busy while the first one's
- * reply travels; to a replica as quick as the travelling it would only make two small calls of one. Who
- * configures more than two says that the replica works on several at once.
- */
+/* Whether a call could be sent now. */
 static bool version_has_slot(const struct version *version)
 {
-    bool is_quick =
-        version->call_us && version->call_us < QUICK_CALL_US && version->config->model->batching.calls <= 2;
-    return is_quick ? pool_any_idle(version->pool) : pool_free_slots(version->pool) > 0;
+    return pace_needs_idle(&version->pace) ? pool_any_idle(version->pool)
+                                           : pool_free_slots(version->pool) > 0;
 }
 
 /* The last replica is gone: who does not wait for the next one goes home. */
@@ -537,17 +585,6 @@ static void version_expire(struct version *version, uint64_t now_us)
 }
 
 /*
- * What to allow for a call when deciding how long rows may wait for company: twice the average, for half of
- * the calls exceed it; and a quarter of the objective at least, for what is not the call, and while nothing
- * is known.
- */
-static uint64_t version_call_us(const struct version *version)
-{
-    uint64_t quarter_us = version->config->least_slo_us / 4, calls_us = 2 * version->call_us;
-    return calls_us > quarter_us ? calls_us : quarter_us;
-}
-
-/*
  * Whether a call that nobody waits for may go: clients need neither the replica nor the slot. Another
  * version's clients may share the machine all the same; that is for who places the containers.
  */
@@ -557,17 +594,19 @@ static bool version_has_leisure(const struct version *version)
     if (!next || batch_queued_rows(version->queue) ||
         version->background_runs >= container_of(next, struct job, entry)->background_calls)
         return false;
-    return version->config->least_slo_us ? pool_any_idle(version->pool) && pool_free_slots(version->pool) > 1
-                                         : version_has_slot(version);
+    return version_has_clients(version) ? pool_any_idle(version->pool) && pool_free_slots(version->pool) > 1
+                                        : version_has_slot(version);
 }
 
 static void version_pump_background(struct version *version, uint64_t now_us)
 {
-    uint32_t limit = version_limit(version);
-    if (version->config->least_slo_us) /* a client's row may come at once, and has to wait for it */
-        limit = 1 + limit / BACKGROUND_SHARE;
-    while (version_has_leisure(version))
+    while (version_has_leisure(version)) {
+        struct busy_outlook outlook = pool_outlook(version->pool, now_us);
+        uint32_t limit = pace_limit(&version->pace, version->background, &outlook, now_us);
+        if (version_has_clients(version)) /* a row of theirs may come at once, and has to wait for it */
+            limit = 1 + limit / BACKGROUND_SHARE;
         version_send(version, version->background, limit, BATCH_IDLE, now_us);
+    }
 }
 
 /* Sends what may go now. Asked after arrivals, answers, changes of replicas, and when a wait is over. */
@@ -586,8 +625,9 @@ static void version_pump(struct loop_task *task)
         queue_fail_impatient(version->background);
     }
     while (version_has_slot(version) && batch_queued_rows(version->queue)) {
-        uint32_t limit = version_limit(version);
-        if (!batch_decide(version->queue, limit, version_call_us(version), now_us, &reason, &wake_us))
+        struct busy_outlook outlook = pool_outlook(version->pool, now_us);
+        uint32_t limit;
+        if (!pace_next(&version->pace, &outlook, now_us, &limit, &reason, &wake_us))
             break;
         version_send(version, version->queue, limit, reason, now_us);
         wake_us = UINT64_MAX;
@@ -648,8 +688,8 @@ static void version_free(struct version *version)
     queue_end(version->background);
     loop_timer_cancel(version->loop, &version->wake);
     pool_free(version->pool);
-    batch_queue_free(version->queue);
     batch_queue_free(version->background);
+    pace_clear(&version->pace);
     version_close_metrics(version);
     config_unref(version->whole);
     free(version);

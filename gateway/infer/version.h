@@ -53,6 +53,8 @@ struct job {
     uint32_t background_calls;       /* set by a shadow: nobody waits for its rows; see version_submit(). 0: a client does */
     bool waits;                      /* set by the request: no replica ready is no reason to come home. All of a kind agree */
 
+    uint64_t retry_us;               /* of those that ended with GW_E_OVERLOAD: from when it ended, when to come again; 0: soon */
+
     /* the home shard's */
     uint32_t unanswered;             /* rows without an outcome */
     uint32_t in_flight;              /* of them, rows in batches that are at replicas */

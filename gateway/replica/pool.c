@@ -62,6 +62,7 @@ struct pool_attempt {
     struct pool_attempt *next, **link;
     /* what the answer is judged by */
     uint32_t n_rows, n_outputs;
+    uint64_t expected_us;  /* as the call's */
     const char *outputs[]; /* copies, which lie behind */
 };
 
@@ -211,6 +212,25 @@ bool pool_any_idle(const struct pool *pool)
     return false;
 }
 
+struct busy_outlook pool_outlook(const struct pool *pool, uint64_t now_us)
+{
+    struct busy_outlook outlook = {.max_rows = pool_max_rows(pool), .start_us = UINT64_MAX, .slowness = 1};
+    bool is_serial = pool->home.version->limits.calls_per_replica <= 2;
+    for (uint32_t i = 0; i < pool->members.n; i++) {
+        const struct replica *replica = pool->members.all[i];
+        if (!replica_is_ready(replica))
+            continue;
+        bool can_begin = !is_serial && replica_free_slots(pool, replica);
+        uint64_t start_us = can_begin ? now_us : busy_until_us(&replica->busy, now_us);
+        outlook.ready++;
+        if (start_us >= outlook.start_us)
+            continue;
+        outlook.start_us = start_us;
+        outlook.slowness = busy_slowness(&replica->busy);
+    }
+    return outlook;
+}
+
 uint32_t pool_max_rows(const struct pool *pool)
 {
     uint32_t least = UINT32_MAX;
@@ -282,17 +302,28 @@ static bool replica_suits(const struct replica *replica, const struct pool_attem
     return attempt->replica_id != replica->id || attempt->spell != replica->spells;
 }
 
+/* What is waited for there, in whatever is known of all of them: time, or rows. */
+static uint64_t replica_wait(const struct replica *replica, const struct pool_attempt *attempt,
+                             uint64_t now_us)
+{
+    return attempt->call->expected_us ? busy_until_us(&replica->busy, now_us) : replica->rows_in_flight;
+}
+
 static struct replica *pool_choose(struct pool *pool, const struct pool_attempt *attempt)
 {
     struct replica *best = NULL;
+    uint64_t now_us = loop_now_us(), least = UINT64_MAX;
     uint32_t n = pool->members.n, best_at = 0;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = (pool->turn + i) % n;
         struct replica *replica = pool->members.all[at];
-        if (replica_suits(replica, attempt) && replica_free_slots(pool, replica) &&
-            (!best || replica->rows_in_flight < best->rows_in_flight)) {
+        if (!replica_suits(replica, attempt) || !replica_free_slots(pool, replica))
+            continue;
+        uint64_t wait = replica_wait(replica, attempt, now_us);
+        if (wait < least) {
             best = replica;
             best_at = at;
+            least = wait;
         }
     }
     if (best)
@@ -323,6 +354,7 @@ enum gw_status pool_predict(struct pool *pool, struct pool_call *call)
         return GW_E_NO_MEMORY;
     attempt->pool = pool;
     attempt->call = call;
+    attempt->expected_us = call->expected_us;
     struct replica *replica = pool->closed ? NULL : pool_choose(pool, attempt);
     enum gw_status status = replica ? attempt_write(attempt, &call->input) : GW_E_NO_REPLICA;
     if (status == GW_OK)
@@ -420,6 +452,8 @@ static enum gw_status attempt_send(struct pool_attempt *attempt, struct replica 
     memcpy(attempt->digest, replica->digest_hash, sizeof attempt->digest);
     attempt->sent++;
     replica_sent(replica, attempt->n_rows);
+    attempt->call->slowness = busy_slowness(&replica->busy);
+    busy_sent(&replica->busy, attempt->expected_us, loop_now_us());
     return GW_OK;
 }
 
@@ -463,6 +497,16 @@ static void pool_count(struct pool *pool, enum gw_status status, uint64_t rpc_us
         histogram_observe(pool->rpc_seconds, rpc_us);
 }
 
+/* The replica is done with it, for better or worse. */
+static void attempt_left(struct pool_attempt *attempt, enum gw_status status, uint64_t now_us)
+{
+    struct busy *busy = &attempt->replica->busy;
+    bool goes_on = status == GW_E_CANCELLED || status == GW_E_DEADLINE;
+    attempt->call->busy_us = status == GW_OK && !attempt->call->is_untypical
+                                 ? busy_back(busy, attempt->expected_us, now_us)
+                                 : busy_lost(busy, attempt->expected_us, goes_on, now_us);
+}
+
 static void attempt_replied(void *owner, const struct rpc_reply *reply)
 {
     struct pool_attempt *attempt = owner;
@@ -482,6 +526,7 @@ static void attempt_replied(void *owner, const struct rpc_reply *reply)
     }
     attempt->rpc = NULL;
     attempt->lost = status == GW_E_NO_REPLICA;
+    attempt_left(attempt, status, reply->done_us);
     replica_answered(attempt->replica, attempt->n_rows, attempt->connection, status, attempt->err.what);
     members_changed(&pool->members, NULL);
     bool elsewhere = status == GW_E_NO_REPLICA || status == GW_E_OVERLOAD;

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "replica/busy.h"
 #include "replica/rpc.h"
 #include "replica/worker_codec.h"
 #include "support/loop.h"
@@ -70,6 +71,8 @@ void pool_free(struct pool *pool);
 bool pool_any_ready(const struct pool *pool);   /* at least one replica READY. Any thread */
 uint32_t pool_free_slots(const struct pool *pool); /* calls that could be sent now */
 bool pool_any_idle(const struct pool *pool);    /* a ready replica has no call at all */
+/* When a call could be begun with, and by whom; start_us is UINT64_MAX when none is ready. */
+struct busy_outlook pool_outlook(const struct pool *pool, uint64_t now_us);
 uint32_t pool_max_rows(const struct pool *pool);   /* the smallest max_rows of ready replicas; UINT32_MAX: none has a bound */
 
 /* How often a replica was lost with calls in flight; each time once, whatever their number. Any thread. */
@@ -82,6 +85,10 @@ struct pool_call {
     struct predict_input input; /* set by the caller; read inside pool_predict() only */
     uint64_t deadline_us;
     bool waits; /* when its replica is lost and no other is left: for one to become ready, until the deadline */
+    uint64_t expected_us;       /* set by the caller: what such a call takes a replica on average; 0: unknown */
+    bool is_untypical;          /* set by the caller: how long it takes tells nothing of the replica's speed */
+    uint64_t busy_us;           /* when it is done: how long it kept its last replica busy, without the call before it; */
+    double slowness;            /* ... and what that replica's calls took so far, of the average */
     /*
      * Runs exactly once, on the loop, never inside pool_predict() or pool_cancel(). result is NULL unless
      * err->status is GW_OK; the callee takes over one reference. err->what is for a person.
@@ -92,7 +99,8 @@ struct pool_call {
     struct pool_attempt *attempt; /* the pool's: zero */
 };
 /*
- * Sends to the ready replica with the fewest rows in flight. GW_E_NO_REPLICA: none is ready, has a slot and takes
+ * Sends to the ready replica that is expected to begin with it first; where nothing is expected, to the one with the fewest
+ * rows in flight. GW_E_NO_REPLICA: none is ready, has a slot and takes
  * so many rows; GW_E_TOO_LARGE: over max_message_bytes, or 2 GiB; GW_E_NO_MEMORY; on error `done` will not run.
  * When the replica dies or sheds the call, and attempts, the retry budget and the deadline allow, it goes to
  * another replica, or to the same one once that has become ready again, by itself; it waits for a slot, and, if

@@ -64,6 +64,7 @@ struct replica {
     _Atomic uint32_t in_flight;
     _Atomic uint64_t calls, failures;
     uint64_t rows_in_flight;
+    struct busy busy;           /* the pool's */
 
     char why[sizeof((struct replica_status *)0)->why];
     char digest[sizeof((struct replica_status *)0)->digest];

@@ -257,7 +257,8 @@ Test(config, has_a_default_for_every_key_that_may_be_left_out)
 
     const struct config_model *model = config->models[0];
     cr_expect_eq(model->signature.inputs[0].encoding, TENSOR_TEXT);
-    cr_expect_eq(model->batching.policy, BATCHING_AIMD);
+    cr_expect_eq(model->batching.policy, BATCHING_ADAPTIVE);
+    cr_expect(model->batching.admission);
     cr_expect_eq(model->batching.max_rows, 1024);
     cr_expect_eq(model->batching.max_delay_us, 0);
     cr_expect_eq(model->batching.max_queued_rows, 16384);
@@ -553,7 +554,7 @@ static void expect_all(const struct wrong *cases, size_t count)
     "timeouts, cache, "                                                                                      \
     "models, endpoints, mlflow\n"
 #define KEYS_OF_A_LIVE                                                                                       \
-    "; the keys here are: slo, default, when_unready, model, split, canary, sticky, "                        \
+    "; the keys here are: slo, priority, share, default, when_unready, model, split, canary, sticky, "       \
     "arm_header, shadow\n"
 
 Test(config_problems, unknown_keys)
@@ -639,9 +640,9 @@ Test(config_problems, types_and_units)
         {"log: {access: a.log}\n" MODEL,
          "f.yaml:1:15: log.access: expected off, stdout or the absolute path of a "
          "file, got \"a.log\"\n"},
-        {MODEL "    batching: {policy: adaptive}\n",
+        {MODEL "    batching: {policy: adaptable}\n",
          "f.yaml:5:24: models.digits.batching.policy: expected one of "
-         "none, fixed, aimd, got \"adaptive\"\n"},
+         "none, fixed, aimd, quantile, adaptive, got \"adaptable\"; did you mean \"adaptive\"?\n"},
         {MODEL "    cache: {enabled: yes}\n",
          "f.yaml:5:22: models.digits.cache.enabled: expected true or false, got \"yes\"\n"},
         {MODEL "    cache: {enabled: \"true\"}\n",
@@ -1192,7 +1193,9 @@ Test(config_keys, prints_one_line_a_key)
     buf_append(&out, "", 1);
     cr_assert_not(out.failed);
     cr_expect_eq(strncmp(out.bytes, "listen\taddress\t127.0.0.1:8080\t", 30), 0);
-    cr_expect(strstr(out.bytes, "\nmodels.NAME.batching.policy\tone of none, fixed, aimd\taimd\t"));
+    cr_expect(
+        strstr(out.bytes,
+               "\nmodels.NAME.batching.policy\tone of none, fixed, aimd, quantile, adaptive\tadaptive\t"));
     cr_expect(strstr(out.bytes, "\nendpoints.NAME.split[].weight\tnumber\trequired\t"));
     unsigned lines = 0;
     for (char *line = strtok(out.bytes, "\n"); line; line = strtok(NULL, "\n"), lines++) {

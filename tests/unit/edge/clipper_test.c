@@ -335,7 +335,7 @@ Test(encode, rows_that_failed_beside_rows_that_did_not)
                    "{\"query_id\":42,\"output\":-1,\"default\":false,\"model\":\"digits@forest\"},"
                    "{\"query_id\":42,\"error\":\"ValueError: "
                    "\\\"x\\\"\",\"cause\":\"model_error\",\"model\":\"digits@forest\"},"
-                   "{\"query_id\":42,\"error\":\"the queue of this model is full\",\"cause\":\"overloaded\","
+                   "{\"query_id\":42,\"error\":\"this model has too much to do\",\"cause\":\"overloaded\","
                    "\"model\":\"digits@forest\"}]}");
     fixture_close(&f);
 }

@@ -9,7 +9,8 @@
 
 static struct batch_queue *queue_of(uint32_t max_rows, uint64_t max_delay_us, uint32_t wait_rows)
 {
-    struct batch_queue *queue = batch_queue_new(&(struct batch_limits){max_rows, max_delay_us, wait_rows, 0});
+    struct batch_queue *queue =
+        batch_queue_new(&(struct batch_limits){max_rows, max_delay_us, wait_rows, 1000 * MS, 0});
     cr_assert_not_null(queue);
     return queue;
 }
@@ -197,7 +198,7 @@ static bool decide(struct batch_queue *queue, uint32_t limit, uint64_t call_us, 
 {
     enum batch_reason reason = BATCH_REASON_COUNT;
     uint64_t wake_us = 1;
-    bool send = batch_decide(queue, limit, call_us, now_us, &reason, &wake_us);
+    bool send = batch_decide(queue, limit, call_us, 0, now_us, &reason, &wake_us);
     cr_assert_eq((int)reason, send ? expected : BATCH_REASON_COUNT, "reason %d at %lu", reason, now_us);
     if (!send)
         cr_assert_eq(wake_us, expected_wake_us, "wakes at %lu, not %lu", wake_us, expected_wake_us);
@@ -287,7 +288,7 @@ Test(batch, copes_with_a_hundred_thousand_kinds)
     for (uint64_t i = 0; i < KINDS; i++) {
         jobs[i] = job(i, i * 7919 % KINDS + 1, 1);
         add(queue, &jobs[i], 0);
-        cr_assert_not(batch_decide(queue, 8, 0, 0, &reason, &wake_us));
+        cr_assert_not(batch_decide(queue, 8, 0, 0, 0, &reason, &wake_us));
     }
     for (uint64_t i = 0; i < KINDS; i += 3)
         batch_remove(queue, &jobs[i]);
@@ -336,13 +337,31 @@ static uint32_t model_rows(const struct model *model)
     return rows;
 }
 
-static bool model_before(const struct model_job *a, const struct model_job *b)
+static bool model_due_before(const struct model_job *a, const struct model_job *b)
 {
     return a->entry.deadline_us != b->entry.deadline_us ? a->entry.deadline_us < b->entry.deadline_us
                                                         : a->arrival < b->arrival;
 }
 
-/* The queued job due first, of this kind or (NULL) of any. */
+static bool model_before(const struct model_job *a, const struct model_job *b)
+{
+    return a->entry.priority != b->entry.priority ? a->entry.priority < b->entry.priority
+                                                  : model_due_before(a, b);
+}
+
+/* The queued job due first, whatever its priority. */
+static struct model_job *model_due(struct model *model)
+{
+    struct model_job *first = NULL;
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        struct model_job *each = &model->jobs[i];
+        if (each->queued && (!first || model_due_before(each, first)))
+            first = each;
+    }
+    return first;
+}
+
+/* The queued job served first, of this kind or (NULL) of any. */
 static struct model_job *model_first(struct model *model, const uint64_t *kind)
 {
     struct model_job *first = NULL;
@@ -354,6 +373,27 @@ static struct model_job *model_first(struct model *model, const uint64_t *kind)
     return first;
 }
 
+/* What backlog and shares count is what waits. */
+static void cr_counts(struct model *model)
+{
+    uint32_t rows[4][PRIORITY_COUNT] = {0};
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        const struct model_job *each = &model->jobs[i];
+        if (each->queued)
+            rows[each->entry.endpoint][each->entry.priority] += each->entry.n_rows - each->taken;
+    }
+    const struct fair_shares *shares = batch_shares(model->queue);
+    for (uint32_t priority = 0; priority < PRIORITY_COUNT; priority++) {
+        uint32_t sum = 0;
+        for (uint32_t endpoint = 0; endpoint < 4; endpoint++) {
+            uint32_t at = endpoint * PRIORITY_COUNT + priority;
+            cr_assert_eq(at < shares->count ? shares->at[at].rows : 0, rows[endpoint][priority]);
+            sum += rows[endpoint][priority];
+        }
+        cr_assert_eq(batch_backlog(model->queue)->sum[priority], sum);
+    }
+}
+
 static void step_add(struct model *model)
 {
     struct model_job *chosen = &model->jobs[dice(model, MODEL_JOBS)];
@@ -361,6 +401,8 @@ static void step_add(struct model *model)
         return;
     uint64_t deadline_us = model->now_us + dice(model, 50);
     chosen->entry = job(dice(model, 5), deadline_us, 1 + dice(model, dice(model, 20) ? 6 : 200));
+    chosen->entry.priority = (enum priority)dice(model, PRIORITY_COUNT);
+    chosen->entry.endpoint = (uint32_t)dice(model, 4);
     uint32_t rows = model_rows(model);
     bool fits = rows == 0 || rows + chosen->entry.n_rows <= MODEL_BOUND;
     cr_assert_eq(batch_add(model->queue, &chosen->entry, model->now_us), fits ? GW_OK : GW_E_OVERLOAD);
@@ -393,7 +435,7 @@ static void step_take(struct model *model)
 static void step_expire(struct model *model)
 {
     model->now_us += dice(model, 20);
-    struct model_job *first = model_first(model, NULL);
+    struct model_job *first = model_due(model);
     struct batch_entry *expired = batch_expired(model->queue, model->now_us);
     bool due = first && first->entry.deadline_us <= model->now_us;
     cr_assert_eq(expired, due ? &first->entry : NULL);
@@ -412,7 +454,7 @@ static void step_decide(struct model *model)
 {
     uint64_t oldest_us = UINT64_MAX, wake_us;
     uint32_t rows = 0, limit = 1 + dice(model, 12);
-    struct model_job *first = model_first(model, NULL);
+    struct model_job *first = model_first(model, NULL), *earliest = model_due(model);
     for (int i = 0; i < MODEL_JOBS; i++) {
         const struct model_job *each = &model->jobs[i];
         if (each->queued && each->entry.queued_us < oldest_us)
@@ -421,14 +463,57 @@ static void step_decide(struct model *model)
             rows += each->entry.n_rows - each->taken;
     }
     enum batch_reason reason;
-    bool send = batch_decide(model->queue, limit, 3, model->now_us, &reason, &wake_us);
-    bool due = first && (oldest_us + 10 <= model->now_us || first->entry.deadline_us <= model->now_us + 3);
+    bool send = batch_decide(model->queue, limit, 3, 0, model->now_us, &reason, &wake_us);
+    bool due = first && (oldest_us + 10 <= model->now_us || earliest->entry.deadline_us <= model->now_us + 3);
     cr_assert_eq(send, first && (rows >= limit || rows >= 9 || due));
     if (send)
         cr_assert_eq(reason == BATCH_FULL, rows >= limit);
     else if (first)
         cr_assert(wake_us > model->now_us && wake_us <= oldest_us + 10 &&
-                  wake_us + 3 <= first->entry.deadline_us);
+                  wake_us + 3 <= earliest->entry.deadline_us);
+}
+
+Test(batch, serves_priorities_in_their_order_and_fills_up_with_lower_ones)
+{
+    struct batch_queue *queue = queue_of(100, 0, 0);
+    struct batch_entry low = job(1, 10 * MS, 2), high = job(1, 30 * MS, 2), other = job(2, 5 * MS, 2);
+    struct batch_piece pieces[8];
+    uint32_t rows;
+    low.priority = PRIORITY_BATCH;
+    other.priority = PRIORITY_NORMAL;
+    high.priority = PRIORITY_HIGH;
+    add(queue, &low, 0);
+    add(queue, &other, 0);
+    add(queue, &high, 0);
+    cr_assert_eq(batch_next_deadline(queue), 5 * MS);
+    cr_assert_eq(batch_take(queue, 3, pieces, 8, &rows), 2);
+    cr_piece(pieces[0], &high, 0, 2);
+    cr_piece(pieces[1], &low, 0, 1); /* of the same kind; the other has to wait for its turn */
+    cr_assert_eq(batch_take(queue, 8, pieces, 8, &rows), 1);
+    cr_piece(pieces[0], &other, 0, 2);
+    cr_assert_eq(batch_take(queue, 8, pieces, 8, &rows), 1);
+    cr_piece(pieces[0], &low, 1, 1);
+    drain(queue);
+}
+
+Test(batch, holds_back_what_is_worth_waiting_for_but_not_a_full_batch_nor_past_a_deadline)
+{
+    struct batch_queue *queue = queue_of(100, 0, 0);
+    struct batch_entry a = job(1, 10 * MS, 2);
+    enum batch_reason reason;
+    uint64_t wake_us;
+    add(queue, &a, 0);
+    cr_assert_not(batch_decide(queue, 8, 2 * MS, 5 * MS, 1 * MS, &reason, &wake_us));
+    cr_assert_eq(wake_us, 5 * MS);
+    cr_assert_not(batch_decide(queue, 8, 2 * MS, 20 * MS, 1 * MS, &reason, &wake_us));
+    cr_assert_eq(wake_us, 8 * MS);
+    cr_assert(batch_decide(queue, 8, 2 * MS, 20 * MS, 8 * MS, &reason, &wake_us));
+    cr_assert_eq(reason, BATCH_DEADLINE);
+    cr_assert(batch_decide(queue, 2, 2 * MS, 20 * MS, 1 * MS, &reason, &wake_us));
+    cr_assert_eq(reason, BATCH_FULL);
+    cr_assert(batch_decide(queue, 8, 2 * MS, 5 * MS, 5 * MS, &reason, &wake_us));
+    cr_assert_eq(reason, BATCH_IDLE);
+    drain(queue);
 }
 
 Test(batch, agrees_with_a_list_over_random_steps)
@@ -440,9 +525,10 @@ Test(batch, agrees_with_a_list_over_random_steps)
         model = (struct model){.random = seed, .queue = queue_of(MODEL_BOUND, 10, 9)};
         for (int i = 0; i < MODEL_STEPS; i++) {
             steps[dice(&model, sizeof steps / sizeof steps[0])](&model);
-            const struct model_job *first = model_first(&model, NULL);
+            const struct model_job *first = model_due(&model);
             cr_assert_eq(batch_queued_rows(model.queue), model_rows(&model));
             cr_assert_eq(batch_next_deadline(model.queue), first ? first->entry.deadline_us : UINT64_MAX);
+            cr_counts(&model);
         }
         drain(model.queue);
     }

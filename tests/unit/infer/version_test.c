@@ -18,6 +18,7 @@ struct pool {
     void *owner;
     bool any_ready, stranded; /* stranded: its calls wait for a replica */
     uint32_t slots;
+    uint64_t start_us; /* 0: a replica is idle */
     struct pool_call *calls[CALLS_MAX];
     uint32_t n_calls, n_answered, cancelled;
 };
@@ -50,6 +51,13 @@ bool pool_any_idle(const struct pool *pool)
 uint32_t pool_max_rows(const struct pool *pool)
 {
     return (void)pool, UINT32_MAX;
+}
+struct busy_outlook pool_outlook(const struct pool *pool, uint64_t now_us)
+{
+    return (struct busy_outlook){.ready = pool->any_ready,
+                                 .max_rows = UINT32_MAX,
+                                 .start_us = pool->start_us ? pool->start_us : now_us,
+                                 .slowness = 1};
 }
 bool pool_digest(const struct pool *pool, uint64_t digest[2])
 {
@@ -95,6 +103,8 @@ static void answer(uint32_t i, int bad)
     }
     fake.slots++;
     fake.n_answered++;
+    call->busy_us = 100;
+    call->slowness = 1;
     call->done(call, result, NULL, 100);
 }
 
@@ -113,6 +123,7 @@ static struct loop *loop;
 static struct metrics *metrics;
 static struct version *version;
 static struct config_model model;
+static uint32_t calls_in_flight = 1;
 static struct config_version config;
 static struct config whole = {.refs = 1, .limits = {.message_bytes = 64 << 20}};
 
@@ -120,9 +131,11 @@ static void open_version(enum batching_policy policy, uint32_t max_rows, uint32_
 {
     loop = loop_new();
     metrics = metrics_new();
-    model = (struct config_model){
-        .name = "m",
-        .batching = {.policy = policy, .max_rows = max_rows, .max_queued_rows = max_queued_rows, .calls = 1}};
+    model = (struct config_model){.name = "m",
+                                  .batching = {.policy = policy,
+                                               .max_rows = max_rows,
+                                               .max_queued_rows = max_queued_rows,
+                                               .calls = calls_in_flight}};
     config = (struct config_version){.name = "v", .full_name = "m@v", .model = &model};
     const struct version_setup setup = {.config = &config, .whole = &whole, .loop = loop, .metrics = metrics};
     version = version_new(&setup);
@@ -226,8 +239,8 @@ Test(version, a_quick_replica_gets_one_call_at_a_time_unless_it_works_on_several
 {
     struct asker a, b, c;
     for (uint32_t calls = 2; calls <= 3; calls++) {
+        calls_in_flight = calls;
         open_version(BATCHING_FIXED, 8, 100);
-        model.batching.calls = calls;
         fake.slots = calls;
         ask(&a, 1, 1000000);
         loop_flush(loop);
@@ -412,6 +425,63 @@ Test(version, a_full_queue_refuses_and_an_expired_row_is_never_sent)
     close_version();
 }
 
+/* Knows that a call takes 100 us; the SLO is 10 ms. */
+static void open_taught_version(void)
+{
+    struct asker asker;
+    open_version(BATCHING_FIXED, 8, 100);
+    version_unref(version);
+    loop_flush(loop);
+    model.batching.admission = true;
+    config.least_slo_us = 10000;
+    version = version_new(
+        &(struct version_setup){.config = &config, .whole = &whole, .loop = loop, .metrics = metrics});
+    for (uint32_t i = 0; i < 10; i++) {
+        ask(&asker, 1, 1000000);
+        loop_flush(loop);
+        answer(i, -1);
+        loop_flush(loop);
+        release(&asker);
+    }
+}
+
+Test(version, a_row_that_would_be_late_is_refused_at_once_and_told_when_to_come_again)
+{
+    struct asker late, in_time;
+    open_taught_version();
+    fake.slots = 0;
+    fake.start_us = loop_now_us() + 3000000;
+    ask(&late, 1, 2000000);
+    ask(&in_time, 1, 9000000);
+    loop_flush(loop);
+    expect_all(&late, GW_E_OVERLOAD);
+    cr_assert_geq(late.job.retry_us, 2900000);
+    cr_assert_eq(in_time.homecomings, 0);
+    cr_assert_eq(in_time.job.retry_us, 0);
+    version_recall(&in_time.job, GW_E_CANCELLED);
+    loop_flush(loop);
+    close_version();
+}
+
+Test(version, who_gives_way_to_a_higher_priority_goes_home_at_once)
+{
+    struct asker low, high;
+    open_taught_version();
+    fake.slots = 0;
+    fake.start_us = loop_now_us() + 3000000;
+    ask(&low, 8, 9000000);
+    low.job.entry.priority = PRIORITY_BATCH;
+    loop_flush(loop);
+    cr_assert_eq(low.homecomings, 0);
+    ask(&high, 8, 3000000 + 10000000);
+    loop_flush(loop);
+    cr_assert_eq(low.homecomings, 0, "there is time for both");
+    version_recall(&high.job, GW_E_CANCELLED);
+    version_recall(&low.job, GW_E_CANCELLED);
+    loop_flush(loop);
+    close_version();
+}
+
 Test(version, a_job_recalled_in_flight_comes_home_at_once_and_its_late_rows_are_dropped)
 {
     struct asker a, b;
@@ -493,8 +563,8 @@ Test(version, background_rows_go_when_no_client_waits_and_never_in_a_clients_bat
 Test(version, background_calls_are_bounded_by_the_job_that_waits_longest)
 {
     struct asker shadows[4];
+    calls_in_flight = 8; /* replicas that work on several at once */
     open_version(BATCHING_NONE, 1, 100);
-    model.batching.calls = 8; /* replicas that work on several at once */
     fake.slots = 8;
     for (int i = 0; i < 4; i++)
         ask_in(2, &shadows[i], 1, 1000000);
