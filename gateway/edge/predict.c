@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "edge/coding.h"
+#include "edge/demands.h"
 
 static const size_t NAME_SHOWN_MAX = 80;
 
@@ -48,12 +49,22 @@ const char *reply_retry_header(enum gw_status status)
                : NULL;
 }
 
+/* Where it is known when there will be room, that; in whole seconds, never 0. */
+static const char *retry_header_of(const struct request *request)
+{
+    const char *header = NULL;
+    if (request->status == GW_E_OVERLOAD && request->retry_us > 1000000)
+        header = arena_printf(request->arena, "Retry-After: %llu\r\n",
+                              (unsigned long long)((request->retry_us + 999999) / 1000000));
+    return header ? header : reply_retry_header(request->status);
+}
+
 /* How its body is coded, the dialect's own, which version and arm answered, where one was chosen, and when to
  * come again. */
 static bool join_headers(const struct request *request, const char *coding, const char **all)
 {
     const char *parts[] = {coding, request->reply_headers, request_arm_headers(request),
-                           reply_retry_header(request->status)};
+                           retry_header_of(request)};
     *all = NULL;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (!parts[i])
@@ -137,5 +148,8 @@ void predict_start(struct infer *infer, struct exchange *exchange, const struct 
     request->asked_version_length = ask->version ? strlen(ask->version) : 0;
     request->own = ask->own;
     tell_client(request, exchange);
-    request_start(request, exchange->message.body, exchange->message.body_length);
+    if (demands_read(&exchange->message, request, &err) == GW_OK)
+        request_start(request, exchange->message.body, exchange->message.body_length);
+    else
+        request_refuse(request, &err);
 }
