@@ -50,17 +50,18 @@ static double share_left(const struct admission_pace *pace)
 }
 
 /*
- * Full batches at the usual time, spread over the servers; then the last one, with who joins it until it is
- * cut. Each may take longer than usual, but not all of them will: what is independent adds up as its squares
- * do.
+ * Full batches at the usual time, and a call more for each other kind, spread over the servers; then the last
+ * one, with who joins it until it is cut. Each may take longer than usual, but not all of them will: what is
+ * independent adds up as its squares do.
  */
 uint64_t admission_finish_us(const struct admission_pace *pace, uint32_t rows)
 {
-    uint32_t full = rows ? (rows - 1) / pace->batch_rows : 0;
-    uint32_t others = full + (pace->kinds > 1 ? pace->kinds - 1 : 0);
-    double rounds = (double)others / pace->servers, last = rows - full * pace->batch_rows;
-    double cut_us = (double)(pace->start_us - pace->now_us) +
-                    rounds * latency_typical_us(pace->latency, pace->batch_rows) / share_left(pace);
+    uint32_t full = rows ? (rows - 1) / pace->batch_rows : 0, kinds = pace->kinds > 1 ? pace->kinds - 1 : 0;
+    double rounds = ((double)full + kinds) / pace->servers, last = rows - full * pace->batch_rows;
+    double before_us = (full * latency_typical_us(pace->latency, pace->batch_rows) +
+                        kinds * latency_typical_us(pace->latency, 0)) /
+                       pace->servers;
+    double cut_us = (double)(pace->start_us - pace->now_us) + before_us / share_left(pace);
     last += pace->rate * cut_us;
     if (last > pace->batch_rows)
         last = pace->batch_rows;

@@ -44,7 +44,7 @@ struct admission_pace {
     uint64_t margin_us;   /* between the reply of the replica and the deadline */
     uint32_t batch_rows;  /* of a full batch; > 0 */
     uint32_t servers;     /* calls worked on at once; > 0 */
-    uint32_t kinds;       /* of rows, that can't share a batch */
+    uint32_t kinds;       /* of rows that go before, or with it, that can't share a batch */
     double rate;          /* rows a microsecond that come: they join the batch until it is cut */
     double higher_rate;   /* ... of them, those of higher priorities: they are served before */
 };

@@ -223,9 +223,12 @@ uint64_t batch_oldest_us(const struct batch_queue *queue)
     return queue->oldest ? queue->oldest->queued_us : UINT64_MAX;
 }
 
-uint32_t batch_kinds(const struct batch_queue *queue)
+uint32_t batch_kinds(const struct batch_queue *queue, enum priority priority)
 {
-    return queue->lanes;
+    uint32_t kinds = 0;
+    for (int each = 0; each <= (int)priority; each++)
+        kinds += queue->by_due[each].count;
+    return kinds;
 }
 
 const struct backlog *batch_backlog(const struct batch_queue *queue)

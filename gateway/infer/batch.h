@@ -80,7 +80,8 @@ struct batch_entry *batch_any(struct batch_queue *queue);
 uint32_t batch_queued_rows(const struct batch_queue *queue);
 uint64_t batch_next_deadline(const struct batch_queue *queue); /* UINT64_MAX when empty */
 uint64_t batch_oldest_us(const struct batch_queue *queue); /* since when the oldest job waits; UINT64_MAX when empty */
-uint32_t batch_kinds(const struct batch_queue *queue); /* lanes: kinds that wait, at each priority */
+/* Lanes of this priority and higher: kinds that wait, at each of them. */
+uint32_t batch_kinds(const struct batch_queue *queue, enum priority priority);
 const struct backlog *batch_backlog(const struct batch_queue *queue);
 const struct fair_shares *batch_shares(const struct batch_queue *queue);
 

@@ -275,11 +275,21 @@ static uint32_t adaptive_limit(const struct batch_policy *policy, const struct b
     return between(rows, 1, GROWTH_FACTOR * policy->largest_rows);
 }
 
+/*
+ * A row is not held back for longer than four of the longest calls that are sent now: what goes on at the
+ * replicas then is nothing that was learned. They may be stuck with one call and still take another, for all
+ * that is known.
+ */
 static uint64_t adaptive_busy_until(const struct batch_policy *policy, const struct batch_scene *scene)
 {
+    if (latency_typical_us(&policy->latency, 1) <= 0) /* nothing is known */
+        return 0;
     uint32_t most = adaptive_most(policy, 1), rows = scene->rows < most ? scene->rows : most;
     uint64_t early_us = TRAVEL_US + (uint64_t)latency_typical_us(&policy->latency, rows) / EARLY_SHARE;
-    return scene->start_us > early_us ? scene->start_us - early_us : 0;
+    uint64_t until_us = scene->start_us > early_us ? scene->start_us - early_us : 0;
+    uint32_t longest = between(most, 1, GROWTH_FACTOR * policy->largest_rows);
+    uint64_t patience_us = scene->oldest_us + 4 * (uint64_t)latency_likely_us(&policy->latency, longest);
+    return until_us < patience_us ? until_us : patience_us;
 }
 
 static uint64_t last_arrival_us(const struct batch_policy *policy)

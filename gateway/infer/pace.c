@@ -27,7 +27,11 @@ enum gw_status pace_init(struct pace *pace, const struct config_batching *batchi
         .max_bytes = max_bytes,
     };
     *pace = (struct pace){
-        .queue = batch_queue_new(&limits), .admits = batching->admission && slo_us, .caution = CAUTION_FIRST};
+        .queue = batch_queue_new(&limits),
+        .max_queued_rows = batching->max_queued_rows,
+        .admits = batching->admission && slo_us,
+        .caution = CAUTION_FIRST,
+    };
     batch_policy_init(&pace->policy, batching, slo_us);
     return pace->queue ? GW_OK : GW_E_NO_MEMORY;
 }
@@ -51,6 +55,13 @@ static uint32_t lesser(uint32_t a, uint32_t b)
 
 /* --- who is let in --- */
 
+const char *pace_refusal_name(enum pace_refusal refusal)
+{
+    static const char *const names[PACE_REFUSAL_COUNT] = {
+        [PACE_LATE] = "late", [PACE_FULL] = "full", [PACE_YIELDED] = "yielded"};
+    return names[refusal];
+}
+
 static uint64_t start_of(const struct busy_outlook *replicas, uint64_t now_us)
 {
     return replicas->start_us > now_us ? replicas->start_us : now_us;
@@ -66,23 +77,45 @@ static struct admission_pace admission_scene(const struct pace *pace, enum prior
         .margin_us = batch_policy_margin_us(&pace->policy),
         .batch_rows = lesser(batch_policy_most(&pace->policy), replicas->max_rows),
         .servers = servers_of(pace, replicas),
-        .kinds = batch_kinds(pace->queue),
+        .kinds = batch_kinds(pace->queue, priority),
         .caution = pace->caution,
         .rate = batch_policy_rate(&pace->policy, PRIORITY_COUNT, now_us),
         .higher_rate = batch_policy_rate(&pace->policy, priority, now_us),
     };
 }
 
+/*
+ * Whether the model is known well enough to refuse somebody for it; and a replica that would else be idle is
+ * to be used, so that a model that has become fast again is found out.
+ */
+static bool foresees(const struct pace *pace, const struct busy_outlook *replicas, uint64_t now_us)
+{
+    bool is_idle = !batch_queued_rows(pace->queue) && replicas->start_us <= now_us;
+    return pace->admits && replicas->ready && latency_is_known(&pace->policy.latency) && !is_idle;
+}
+
+/* Whether there is room behind so many rows, and, as far as is foreseen, nobody late. scene: NULL: nothing
+ * is. */
+static bool fits(const struct pace *pace, const struct admission_pace *scene, const struct backlog *backlog,
+                 uint32_t queued, const struct batch_entry *entry)
+{
+    if (queued && (uint64_t)queued + entry->n_rows > pace->max_queued_rows)
+        return false;
+    return !scene || admission_fits(scene, backlog, entry->priority, entry->n_rows, entry->deadline_us);
+}
+
 /* Whether it would fit if those who yield to it had gone. */
-static bool fits_instead(const struct admission_pace *scene, const struct pace *pace,
+static bool fits_instead(const struct pace *pace, const struct admission_pace *scene,
                          const struct batch_entry *entry, const struct pace_verdict *verdict)
 {
     struct backlog without = *batch_backlog(pace->queue);
+    uint32_t queued = batch_queued_rows(pace->queue);
     for (uint32_t i = 0; i < verdict->n_yielding; i++) {
         const struct batch_entry *yielding = verdict->yielding[i];
         backlog_take(&without, yielding->priority, yielding->n_rows, yielding->slot);
+        queued -= yielding->n_rows;
     }
-    return admission_fits(scene, &without, entry->priority, entry->n_rows, entry->deadline_us);
+    return fits(pace, scene, &without, queued, entry);
 }
 
 static bool others_yield(struct pace *pace, const struct admission_pace *scene,
@@ -90,7 +123,7 @@ static bool others_yield(struct pace *pace, const struct admission_pace *scene,
 {
     verdict->n_yielding =
         fair_shares_yield(batch_shares(pace->queue), entry, verdict->yielding, PACE_YIELDING_MAX);
-    if (!verdict->n_yielding || !fits_instead(scene, pace, entry, verdict)) {
+    if (!verdict->n_yielding || !fits_instead(pace, scene, entry, verdict)) {
         verdict->n_yielding = 0;
         return false;
     }
@@ -103,23 +136,24 @@ static bool is_let_in(struct pace *pace, const struct batch_entry *entry, const 
                       uint64_t now_us, struct pace_verdict *verdict)
 {
     uint32_t queued = batch_queued_rows(pace->queue);
-    if (!pace->admits || !replicas->ready || !latency_is_known(&pace->policy.latency) ||
-        (!queued && replicas->start_us <= now_us))
+    struct admission_pace known;
+    const struct admission_pace *scene = NULL;
+    if (foresees(pace, replicas, now_us)) {
+        known = admission_scene(pace, entry->priority, replicas, now_us);
+        scene = &known;
+    }
+    if (fits(pace, scene, batch_backlog(pace->queue), queued, entry) ||
+        others_yield(pace, scene, entry, verdict))
         return true;
-    struct admission_pace scene = admission_scene(pace, entry->priority, replicas, now_us);
-    if (admission_fits(&scene, batch_backlog(pace->queue), entry->priority, entry->n_rows,
-                       entry->deadline_us) ||
-        others_yield(pace, &scene, entry, verdict))
-        return true;
-    verdict->retry_us = admission_finish_us(&scene, queued) - now_us;
+    verdict->refusal = fits(pace, NULL, NULL, queued, entry) ? PACE_LATE : PACE_FULL;
+    verdict->retry_us = scene ? admission_finish_us(scene, queued) - now_us : 0;
     return false;
 }
 
 enum gw_status pace_arrive(struct pace *pace, struct batch_entry *entry, const struct busy_outlook *replicas,
                            uint64_t now_us, struct pace_verdict *verdict)
 {
-    verdict->retry_us = 0;
-    verdict->n_yielding = 0;
+    *verdict = (struct pace_verdict){.refusal = PACE_FULL};
     batch_policy_arrived(&pace->policy, entry->priority, entry->n_rows, now_us);
     if (!is_let_in(pace, entry, replicas, now_us, verdict))
         return GW_E_OVERLOAD;

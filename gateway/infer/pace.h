@@ -22,6 +22,7 @@ enum { PACE_YIELDING_MAX = 16 };
 struct pace {
     struct batch_queue *queue;
     struct batch_policy policy;
+    uint32_t max_queued_rows; /* the queue's */
     bool admits;      /* by deadline: whether rows that would be late are refused */
     double caution;   /* how much of the calls' tail admission allows for: more when rows it let in were late */
     uint64_t call_us; /* what a call takes from sending to reply, smoothed; 0 until one came back */
@@ -32,14 +33,20 @@ GW_MUST_CHECK enum gw_status pace_init(struct pace *pace, const struct config_ba
                                        size_t max_bytes);
 void pace_clear(struct pace *pace); /* the queue must be empty; harmless when zeroed */
 
+/* Why rows were refused: they, or who waits already, would be late; there is no room; they waited, and gave way to others. */
+enum pace_refusal { PACE_LATE, PACE_FULL, PACE_YIELDED, PACE_REFUSAL_COUNT };
+
+const char *pace_refusal_name(enum pace_refusal refusal);
+
 struct pace_verdict {
-    uint64_t retry_us; /* refused: when there will be room again, from now */
+    enum pace_refusal refusal; /* of the entry: PACE_LATE or PACE_FULL */
+    uint64_t retry_us; /* refused: when there will be room again, from now; 0: nobody knows */
     struct batch_entry *yielding[PACE_YIELDING_MAX]; /* who gave way: no longer queued; the caller ends them with GW_E_OVERLOAD */
     uint32_t n_yielding;
 };
 /*
- * Queues the entry, as batch_add(). GW_E_OVERLOAD: the queue is full, or the rows would be late and nobody gives way.
- * While too little is known of the model to tell, and when a replica would else be idle, rows are let in: so
+ * Queues the entry, as batch_add(). GW_E_OVERLOAD: the queue is full, or rows would be late, and nobody gives way.
+ * By a full queue all are refused, if nobody gives way. Else, while too little is known of the model to tell, and when a replica would else be idle, rows are let in: so
  * a model that has become fast again is found out.
  */
 GW_MUST_CHECK enum gw_status pace_arrive(struct pace *pace, struct batch_entry *entry,

@@ -41,6 +41,7 @@ struct version {
     struct loop_timer wake; /* when batch_decide() wants to be asked again */
     uint64_t next_id;
     struct metric *queue_rows, *background_rows, *batch_limit, *batches[BATCH_REASON_COUNT];
+    struct metric *refused[PACE_REFUSAL_COUNT], *learned_call, *learned_row, *learned_tail;
     struct histogram *queue_wait, *batch_rows;
 };
 
@@ -80,6 +81,16 @@ static bool version_open_metrics(struct version *version, struct metrics *metric
             metrics_series(metrics, METRIC_BATCHES, METRIC_LABELS("version", name, "reason", why));
         all = all && version->batches[reason];
     }
+    for (int refusal = 0; refusal < PACE_REFUSAL_COUNT; refusal++) {
+        const char *why = pace_refusal_name((enum pace_refusal)refusal);
+        version->refused[refusal] =
+            metrics_series(metrics, METRIC_REFUSED_ROWS, METRIC_LABELS("version", name, "reason", why));
+        all = all && version->refused[refusal];
+    }
+    version->learned_call = metrics_series(metrics, METRIC_LEARNED_CALL, labels);
+    version->learned_row = metrics_series(metrics, METRIC_LEARNED_ROW, labels);
+    version->learned_tail = metrics_series(metrics, METRIC_LEARNED_TAIL, labels);
+    all = all && version->learned_call && version->learned_row && version->learned_tail;
     version->queue_rows = metrics_series(metrics, METRIC_QUEUE_ROWS, labels);
     version->background_rows = metrics_series(metrics, METRIC_QUEUE_BACKGROUND, labels);
     version->batch_limit = metrics_series(metrics, METRIC_BATCH_LIMIT, labels);
@@ -250,8 +261,12 @@ static enum gw_status job_queue(struct job *job, uint64_t now_us)
     struct pace_verdict verdict;
     enum gw_status status = pace_arrive(&version->pace, &job->entry, &outlook, now_us, &verdict);
     job->retry_us = verdict.retry_us;
-    for (uint32_t i = 0; i < verdict.n_yielding; i++)
+    if (status == GW_E_OVERLOAD)
+        metric_add(version->refused[verdict.refusal], job->entry.n_rows);
+    for (uint32_t i = 0; i < verdict.n_yielding; i++) {
+        metric_add(version->refused[PACE_YIELDED], verdict.yielding[i]->n_rows);
         job_end_rest(job_of(verdict.yielding[i]), GW_E_OVERLOAD);
+    }
     return status;
 }
 
@@ -432,6 +447,15 @@ static uint32_t run_late_rows(const struct batch_run *run, uint64_t now_us)
     return late;
 }
 
+static void version_tell(const struct version *version)
+{
+    const struct batch_policy *policy = &version->pace.policy;
+    metric_set(version->batch_limit, batch_policy_most(policy));
+    metric_set(version->learned_call, (uint64_t)policy->latency.fixed_us);
+    metric_set(version->learned_row, (uint64_t)(policy->latency.row_us * 1000));
+    metric_set(version->learned_tail, (uint64_t)(policy->latency.noise * 100));
+}
+
 /* Clients' calls are what the pace is to know; a shadow's are small, and seldom, and would only blur it. */
 static void version_learn(struct version *version, const struct batch_run *run, uint64_t rpc_us)
 {
@@ -443,7 +467,7 @@ static void version_learn(struct version *version, const struct batch_run *run, 
                                                .busy_us = run->call.busy_us,
                                                .slowness = run->call.slowness};
     pace_learn(&version->pace, &observed, run_late_rows(run, loop_now_us()));
-    metric_set(version->batch_limit, batch_policy_most(&version->pace.policy));
+    version_tell(version);
 }
 
 /*
@@ -666,12 +690,15 @@ void version_unref(struct version *version)
 
 static void version_close_metrics(struct version *version)
 {
-    void *const series[] = {version->queue_rows, version->background_rows, version->batch_limit,
-                            version->queue_wait, version->batch_rows};
+    void *const series[] = {version->queue_rows,  version->background_rows, version->batch_limit,
+                            version->queue_wait,  version->batch_rows,      version->learned_call,
+                            version->learned_row, version->learned_tail};
     for (size_t i = 0; i < sizeof series / sizeof *series; i++)
         metrics_release(version->metrics, series[i]);
     for (int reason = 0; reason < BATCH_REASON_COUNT; reason++)
         metrics_release(version->metrics, version->batches[reason]);
+    for (int refusal = 0; refusal < PACE_REFUSAL_COUNT; refusal++)
+        metrics_release(version->metrics, version->refused[refusal]);
 }
 
 static void queue_end(struct batch_queue *queue)

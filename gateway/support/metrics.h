@@ -34,6 +34,10 @@
     X(METRIC_BATCH_ROWS,          ROWS,      "xebec_batch_rows",                     "Rows in a batch, by version.") \
     X(METRIC_BATCHES,             COUNTER,   "xebec_batches_total",                  "Batches sent, by version and the reason of release.") \
     X(METRIC_BATCH_LIMIT,         GAUGE,     "xebec_batch_limit_rows",               "Largest batch the policy allows now, by version.") \
+    X(METRIC_REFUSED_ROWS,        COUNTER,   "xebec_refused_rows_total",             "Rows refused at once, by version and reason: they or others would be late, the queue is full, or they yielded to others.") \
+    X(METRIC_LEARNED_CALL,        GAUGE,     "xebec_learned_call_us",                "What a call takes besides its rows, in microseconds, as learned, by version.") \
+    X(METRIC_LEARNED_ROW,         GAUGE,     "xebec_learned_row_ns",                 "What a row adds to its call, in nanoseconds, as learned, by version.") \
+    X(METRIC_LEARNED_TAIL,        GAUGE,     "xebec_learned_tail_percent",           "The 98th percentile of what calls take, in percent of the usual, as learned, by version.") \
     X(METRIC_RPC_SECONDS,         SECONDS,   "xebec_rpc_seconds",                    "Time of one Predict call, by version.") \
     X(METRIC_RPCS,                COUNTER,   "xebec_rpcs_total",                     "Predict calls, by version and outcome.") \
     X(METRIC_RETRIES,             COUNTER,   "xebec_retries_total",                  "Calls sent again to another replica, by version.") \

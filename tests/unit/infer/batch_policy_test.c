@@ -336,12 +336,36 @@ Test(batch_policy, adaptive_without_any_slo_takes_what_it_may)
 Test(batch_policy, adaptive_holds_a_batch_back_while_no_replica_could_begin)
 {
     struct batch_policy policy = taught(500, 10);
-    struct batch_scene scene = {
-        .now_us = 100 * MS, .start_us = 106 * MS, .rows = 100, .servers = 1, .slowness = 1};
+    struct batch_scene scene = {.now_us = 100 * MS,
+                                .start_us = 106 * MS,
+                                .oldest_us = 100 * MS,
+                                .rows = 100,
+                                .servers = 1,
+                                .slowness = 1};
     uint64_t until_us = batch_policy_busy_until(&policy, &scene);
     cr_assert(until_us > 105 * MS && until_us < 106 * MS, "until %lu", until_us);
     scene.start_us = scene.now_us;
     cr_assert_leq(batch_policy_busy_until(&policy, &scene), scene.now_us);
+    scene.start_us = 10000 * MS;
+    until_us = batch_policy_busy_until(&policy, &scene);
+    cr_assert(until_us < 200 * MS, "until %lu: a replica that is stuck may take another call yet", until_us);
+    struct batch_policy unknown = policy;
+    unknown.latency = (struct latency){0};
+    cr_assert_leq(batch_policy_busy_until(&unknown, &scene), scene.now_us);
+}
+
+Test(batch_policy, adaptive_is_not_patient_for_batches_that_nobody_has_sent)
+{
+    struct batch_policy policy = policy_of(BATCHING_ADAPTIVE, 1024, 60000 * MS);
+    for (int i = 0; i < 10; i++)
+        observe(&policy, 1, 8, 3 * MS);
+    struct batch_scene scene = {.now_us = 100 * MS,
+                                .start_us = 60000 * MS,
+                                .oldest_us = 100 * MS,
+                                .rows = 1,
+                                .servers = 1,
+                                .slowness = 1};
+    cr_assert_leq(batch_policy_busy_until(&policy, &scene), 300 * MS);
 }
 
 Test(batch_policy, adaptive_waits_for_company_only_when_that_pays_and_only_so_long)

@@ -115,6 +115,41 @@ Test(pace, lower_priorities_give_way_the_newest_first)
     empty(&pace);
 }
 
+/* Nothing is known of the model yet, or nobody asks whether rows are late: what is left to be shared out is
+ * room. */
+Test(pace, a_full_queue_is_shared_by_the_same_rules)
+{
+    static struct batch_entry jobs[12];
+    struct pace pace;
+    const struct config_batching batching = {.max_rows = 4, .max_queued_rows = 10, .calls = 2};
+    struct busy_outlook outlook = outlook_of(NOW);
+    struct pace_verdict verdict;
+    cr_assert_eq(pace_init(&pace, &batching, SLO, 0), GW_OK);
+    for (int i = 0; i < 5; i++) {
+        jobs[i] = job(0, PRIORITY_BATCH, 2);
+        cr_assert_eq(pace_arrive(&pace, &jobs[i], &outlook, NOW, &verdict), GW_OK);
+    }
+    jobs[5] = job(0, PRIORITY_BATCH, 1);
+    cr_assert_eq(pace_arrive(&pace, &jobs[5], &outlook, NOW, &verdict), GW_E_OVERLOAD);
+    cr_assert_eq(verdict.refusal, PACE_FULL);
+    cr_assert_eq(verdict.retry_us, 0);
+    jobs[6] = job(0, PRIORITY_HIGH, 3);
+    cr_assert_eq(pace_arrive(&pace, &jobs[6], &outlook, NOW, &verdict), GW_OK);
+    cr_assert_eq(verdict.n_yielding, 2, "of two rows each, for three");
+    cr_assert_eq(verdict.yielding[0], &jobs[4]);
+    cr_assert_eq(verdict.yielding[1], &jobs[3]);
+    cr_assert_eq(batch_queued_rows(pace.queue), 9);
+    jobs[7] = job(1, PRIORITY_BATCH, 2);
+    cr_assert_eq(pace_arrive(&pace, &jobs[7], &outlook, NOW, &verdict), GW_OK, "another endpoint's share");
+    cr_assert_eq(verdict.n_yielding, 1);
+    cr_assert_eq(verdict.yielding[0], &jobs[2]);
+    jobs[8] = job(1, PRIORITY_HIGH, 11);
+    cr_assert_eq(pace_arrive(&pace, &jobs[8], &outlook, NOW, &verdict), GW_E_OVERLOAD);
+    cr_assert_eq(verdict.n_yielding, 0, "more than all of it");
+    cr_assert_eq(batch_queued_rows(pace.queue), 9);
+    empty(&pace);
+}
+
 Test(pace, shares_follow_the_weights_when_not_all_can_be_served)
 {
     static struct batch_entry flood[1000], small[1000];

@@ -11,7 +11,7 @@
 
 /* --- the fake pool --- */
 
-enum { CALLS_MAX = 16 };
+enum { CALLS_MAX = 32 };
 
 struct pool {
     void (*ready)(void *owner);
@@ -91,7 +91,7 @@ enum gw_status pool_predict(struct pool *pool, struct pool_call *call)
 }
 
 /* Answers the i-th call: every row gets one shared result; row `bad` (if any) an error of its own. */
-static void answer(uint32_t i, int bad)
+static void answer_after(uint32_t i, int bad, uint64_t busy_us)
 {
     struct pool_call *call = fake.calls[i];
     struct predict_result *result = predict_result_new();
@@ -103,9 +103,14 @@ static void answer(uint32_t i, int bad)
     }
     fake.slots++;
     fake.n_answered++;
-    call->busy_us = 100;
+    call->busy_us = busy_us;
     call->slowness = 1;
-    call->done(call, result, NULL, 100);
+    call->done(call, result, NULL, busy_us);
+}
+
+static void answer(uint32_t i, int bad)
+{
+    answer_after(i, bad, 100);
 }
 
 static void fail(uint32_t i, enum gw_status status, const char *what)
@@ -429,7 +434,7 @@ Test(version, a_full_queue_refuses_and_an_expired_row_is_never_sent)
 static void open_taught_version(void)
 {
     struct asker asker;
-    open_version(BATCHING_FIXED, 8, 100);
+    open_version(BATCHING_FIXED, 8, 8);
     version_unref(version);
     loop_flush(loop);
     model.batching.admission = true;
@@ -465,19 +470,86 @@ Test(version, a_row_that_would_be_late_is_refused_at_once_and_told_when_to_come_
 
 Test(version, who_gives_way_to_a_higher_priority_goes_home_at_once)
 {
-    struct asker low, high;
+    struct asker first, low, high;
     open_taught_version();
-    fake.slots = 0;
-    fake.start_us = loop_now_us() + 3000000;
+    ask(&first, 1, 9000000);
+    loop_flush(loop);
     ask(&low, 8, 9000000);
     low.job.entry.priority = PRIORITY_BATCH;
     loop_flush(loop);
     cr_assert_eq(low.homecomings, 0);
-    ask(&high, 8, 3000000 + 10000000);
+    ask(&high, 1, 9000000);
     loop_flush(loop);
-    cr_assert_eq(low.homecomings, 0, "there is time for both");
-    version_recall(&high.job, GW_E_CANCELLED);
-    version_recall(&low.job, GW_E_CANCELLED);
+    expect_all(&low, GW_E_OVERLOAD);
+    cr_assert_eq(low.job.retry_us, 0, "nobody knows");
+    cr_assert_eq(high.homecomings, 0);
+    answer(10, -1);
+    loop_flush(loop);
+    answer(11, -1);
+    loop_flush(loop);
+    expect_all(&first, GW_OK), expect_all(&high, GW_OK);
+    release(&first), release(&high);
+    close_version();
+}
+
+/* Else a version's idea of its clients' calls would be one of calls an eighth as large, made while nothing
+ * else was. */
+Test(version, shadows_teach_nothing_where_clients_are_served)
+{
+    struct asker shadow, client;
+    uint64_t expected_us[2];
+    open_taught_version();
+    for (uint32_t i = 10, turn = 0; turn < 2; turn++, i++) {
+        fake.slots = 2;
+        ask(&client, 1, 1000000);
+        loop_flush(loop);
+        cr_assert_not(fake.calls[i]->is_untypical);
+        expected_us[turn] = fake.calls[i]->expected_us;
+        answer(i, -1);
+        loop_flush(loop);
+        release(&client);
+        for (uint32_t last = i + 4; i < last;) {
+            ask_in(1, &shadow, 1, 1000000);
+            loop_flush(loop);
+            cr_assert(fake.calls[++i]->is_untypical);
+            answer_after(i, -1, 50000);
+            loop_flush(loop);
+            release(&shadow);
+        }
+    }
+    cr_assert_eq(expected_us[0], expected_us[1]);
+    close_version();
+}
+
+Test(version, shadows_alone_teach)
+{
+    struct asker shadow;
+    open_version(BATCHING_FIXED, 8, 100);
+    for (uint32_t i = 0; i < 3; i++) {
+        ask_in(1, &shadow, 1, 1000000);
+        loop_flush(loop);
+        cr_assert_not(fake.calls[i]->is_untypical);
+        cr_assert_eq(fake.calls[i]->expected_us, i ? 50000 : 0);
+        answer_after(i, -1, 50000);
+        loop_flush(loop);
+        release(&shadow);
+    }
+    close_version();
+}
+
+Test(version, shadows_wait_for_as_long_as_it_takes_and_nobody_waits_behind_them)
+{
+    struct asker shadow, client;
+    open_taught_version();
+    fake.slots = 0;
+    fake.start_us = loop_now_us() + 3000000;
+    ask_in(1, &shadow, 8, 2000000);
+    ask(&client, 1, 4000000);
+    loop_flush(loop);
+    cr_assert_eq(shadow.homecomings, 0, "it would be late, and is not asked");
+    cr_assert_eq(client.homecomings, 0);
+    version_recall(&shadow.job, GW_E_CANCELLED);
+    version_recall(&client.job, GW_E_CANCELLED);
     loop_flush(loop);
     close_version();
 }
