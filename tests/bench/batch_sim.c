@@ -2,7 +2,9 @@
  * batch_sim: the gateway's own batching (infer/pace and what it is made of) in virtual time, over generated
  * workloads.
  *
- *   batch_sim [--workloads N] [--seed S] [--family NAME] [--check]
+ *   batch_sim [--workloads N] [--seed S] [--family NAME] [--each] [--check]
+ *   batch_sim --changes [--workloads N] [--seed S] [--check]      how soon a change of the model's speed is
+ * followed
  *
  * A workload is a model (what a call of n rows takes: a + b*n, noise, pauses, drift, changes of speed), 1 to
  * 8 replicas, one or more objectives, a process of arrivals, and a load: a share of the peak. The peak is the
@@ -27,13 +29,19 @@
 #include "infer/pace.h"
 #include "replica/busy.h"
 
-enum { REPLICAS_MAX = 8, CALLS = 2, PAUSES_MAX = 256, CLASSES_MAX = 3, LATENCY_BINS = 400 };
+enum { REPLICAS_MAX = 8, CALLS = 2, PAUSES_MAX = 256, CLASSES_MAX = 3, LATENCY_BINS = 400, WINDOWS = 100 };
 
 #define SECOND    1000000.0
 #define WARM_UP   (1 * SECOND) /* not counted: what every policy needs to learn the model from nothing */
 #define TRAVEL_US 60.0         /* one way between gateway and replica, at least; as much again at random */
 #define OTHER_US  100.0        /* reading and replying */
 #define NEVER     UINT64_MAX
+
+/* --changes: when the model is slower, and the width of the windows in which is counted who was in time. */
+#define SLOW_FROM  (3 * SECOND)
+#define SLOW_UNTIL (6 * SECOND)
+#define CHANGE_END (9 * SECOND)
+#define WINDOW     (0.1 * SECOND)
 
 /* --- workloads --- */
 
@@ -51,7 +59,8 @@ enum family {
     FLASH,
     TWICE,
     TENFOLD,
-    FAMILY_COUNT
+    FAMILY_COUNT,
+    CHANGE = FAMILY_COUNT
 };
 
 static const struct {
@@ -86,6 +95,7 @@ struct workload {
     double speed[REPLICAS_MAX], slowest;
     double slo_us[CLASSES_MAX]; /* the smallest first */
     double load, peak, duration_us;
+    double change; /* CHANGE: how much slower it is for a while */
     struct pause pauses[REPLICAS_MAX][PAUSES_MAX];
     uint32_t n_pauses[REPLICAS_MAX];
 };
@@ -124,6 +134,8 @@ static double slowness(const struct workload *load, double now_us)
     double at = now_us / load->duration_us;
     if (load->family == DRIFT)
         return 1 + 0.8 * sin(M_PI * at) * sin(M_PI * at);
+    if (load->family == CHANGE)
+        return now_us >= SLOW_FROM && now_us < SLOW_UNTIL ? load->change : 1;
     if (load->family == SLOWER)
         return (at > 0.35 && at < 0.6) || at > 0.85 ? 2 : 1;
     return 1;
@@ -228,7 +240,8 @@ struct sim_replica {
 
 struct score {
     uint64_t offered, in_time, late, refused, batches, batched_rows;
-    uint64_t latency[LATENCY_BINS + 1]; /* of answered rows, in hundredths of their objective */
+    uint64_t latency[LATENCY_BINS + 1];    /* of answered rows, in hundredths of their objective */
+    uint64_t came[WINDOWS], kept[WINDOWS]; /* rows by when they came; of them, those in time */
     double us;
 };
 
@@ -254,6 +267,12 @@ static bool counts(const struct sim *sim, const struct sim_job *job)
 static struct sim_job *job_of(struct batch_entry *entry)
 {
     return (struct sim_job *)(void *)((char *)entry - offsetof(struct sim_job, entry));
+}
+
+static uint32_t window_of(const struct sim_job *job)
+{
+    double window = job->arrived_us / WINDOW;
+    return window < WINDOWS ? (uint32_t)window : WINDOWS - 1;
 }
 
 static void job_close(struct sim *sim, struct sim_job *job, uint32_t rows)
@@ -379,8 +398,10 @@ static void arrive(struct sim *sim)
     job->entry.priority = PRIORITY_NORMAL;
     job->entry.weight = 1;
     job->open = job->entry.n_rows;
-    if (counts(sim, job))
+    if (counts(sim, job)) {
         sim->score->offered += job->open;
+        sim->score->came[window_of(job)] += job->open;
+    }
     struct pace_verdict verdict;
     const struct busy_outlook replicas = replicas_of(sim);
     enum gw_status status = pace_arrive(&sim->pace, &job->entry, &replicas, (uint64_t)sim->now_us, &verdict);
@@ -491,6 +512,7 @@ static void piece_answered(struct sim *sim, const struct batch_piece *piece)
     double share = took_us / (double)((double)job->entry.deadline_us - job->arrived_us);
     if (counts(sim, job)) {
         *(share <= 1 ? &sim->score->in_time : &sim->score->late) += piece->count;
+        sim->score->kept[window_of(job)] += share <= 1 ? piece->count : 0;
         sim->score->latency[share * 100 < LATENCY_BINS ? (int)(share * 100) : LATENCY_BINS] += piece->count;
     }
     job_close(sim, job, piece->count);
@@ -679,60 +701,200 @@ static void check_family(enum family family, const struct summary *sums)
     }
 }
 
+/* --- families, in turns --- */
+
+struct options {
+    uint64_t workloads, seed;
+    const char *only;
+    bool check, each, changes;
+};
+
+static void print_workload(const struct workload *load, uint64_t number)
+{
+    printf("%s %" PRIu64 ": slo %.0f a %.0f b %.1f sigma %.2f max %u replicas %u load %.2f peak %.0f/s:",
+           families[load->family].name, number, load->slo_us[0], load->fixed_us, load->row_us, load->sigma,
+           load->max_rows, load->replicas, load->load, load->peak * SECOND);
+}
+
+static void try_all(const struct workload *load, struct summary *sums, bool each)
+{
+    for (int p = 0; p < POLICIES; p++) {
+        struct score score = {0};
+        simulate(load, policies[p].policy, policies[p].is_oracle, &score);
+        sum_up(&sums[p], load, &score);
+        if (each)
+            printf(" %s %.4f/%.3f", policies[p].name, (double)score.in_time / (double)score.offered,
+                   (double)score.in_time / score.us / load->peak);
+    }
+    if (each)
+        puts("");
+}
+
+/* The families that are not asked for more than the peak, as one. */
+static void print_total(struct summary sums[FAMILY_COUNT][POLICIES])
+{
+    printf("\nall up to 0.9 of the peak\n  %-9s %9s %9s %9s\n", "policy", "attained", "worst", "99 %");
+    for (int p = 0; p < POLICIES; p++) {
+        struct summary total = {.least_attainment = 1};
+        for (int family = 0; family < FAMILY_COUNT; family++) {
+            const struct summary *sum = &sums[family][p];
+            if (families[family].is_overload || !sum->workloads)
+                continue;
+            total.workloads += sum->workloads;
+            total.kept += sum->kept;
+            total.attainment += sum->attainment;
+            total.least_attainment = fmin(total.least_attainment, sum->least_attainment);
+        }
+        if (total.workloads)
+            printf("  %-9s %8.2f%% %8.2f%% %4u of %u\n", policies[p].name,
+                   100 * total.attainment / total.workloads, 100 * total.least_attainment, total.kept,
+                   total.workloads);
+    }
+}
+
+static void compare_policies(const struct options *options)
+{
+    static struct summary sums[FAMILY_COUNT][POLICIES];
+    static struct workload load;
+    for (uint64_t i = 0; i < options->workloads; i++) {
+        enum family family = (enum family)(i % FAMILY_COUNT);
+        if (options->only && strcmp(options->only, families[family].name) != 0)
+            continue;
+        draw(&load, family, options->seed * 1000003 + i);
+        if (options->each)
+            print_workload(&load, i);
+        try_all(&load, sums[family], options->each);
+    }
+    for (int family = 0; family < FAMILY_COUNT; family++) {
+        print_family((enum family)family, sums[family]);
+        if (options->check && sums[family][0].workloads)
+            check_family((enum family)family, sums[family]);
+    }
+    print_total(sums);
+}
+
+/* --- changes of speed --- */
+
+/* Until when, after `from`, windows were seen in which less than 95 % were in time; in seconds. */
+static double settled_s(const struct score *score, double from_us, double until_us)
+{
+    int first = (int)(from_us / WINDOW), last = (int)(until_us / WINDOW) - 1;
+    while (last >= first && (double)score->kept[last] >= 0.95 * (double)score->came[last])
+        last--;
+    return (last + 1 - first) * WINDOW / SECOND;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_settled(const char *what, double *seconds, uint64_t n)
+{
+    qsort(seconds, n, sizeof *seconds, by_size);
+    printf("    %-22s %5.1f %5.1f %5.1f %5.1f\n", what, seconds[n / 2], seconds[n * 9 / 10],
+           seconds[n * 99 / 100], seconds[n - 1]);
+}
+
+/* Steady at 0.7 of what the model can while it is slow, so that all could be in time, before and after. */
+static void follow_change(const struct options *options, double change, enum batching_policy policy,
+                          bool is_oracle, double *slower, double *faster)
+{
+    static struct workload load;
+    uint64_t seed = options->seed * 1000003;
+    for (uint64_t n = 0; n < options->workloads; seed++) {
+        draw(&load, STEADY, seed);
+        load.family = CHANGE;
+        load.change = load.slowest = change;
+        load.load = 0.7;
+        load.peak = peak_of(&load);
+        load.duration_us = CHANGE_END + load.slo_us[0];
+        double rows = load.peak * load.load * load.duration_us;
+        bool is_possible = load.row_us + load.fixed_us < 0.4 * load.slo_us[0] / likely_noise(&load) / change;
+        if (!is_possible || rows > 400e3 || load.peak * load.load * WINDOW < 20)
+            continue;
+        struct score score = {0};
+        simulate(&load, policy, is_oracle, &score);
+        slower[n] = settled_s(&score, SLOW_FROM, SLOW_UNTIL);
+        faster[n++] = settled_s(&score, SLOW_UNTIL, CHANGE_END);
+    }
+}
+
+static void measure_changes(const struct options *options)
+{
+    static const double changes[] = {1.5, 2, 3};
+    double *slower = calloc(options->workloads, sizeof *slower);
+    double *faster = calloc(options->workloads, sizeof *faster);
+    for (size_t i = 0; slower && faster && i < sizeof changes / sizeof *changes; i++) {
+        printf("\n%.1f times as slow for 3 s: seconds until 95 %% are in time and stay so\n", changes[i]);
+        printf("    %-22s %5s %5s %5s %5s\n", "", "p50", "p90", "p99", "most");
+        for (int p = FIXED; p < POLICIES; p++) {
+            char what[32];
+            follow_change(options, changes[i], policies[p].policy, policies[p].is_oracle, slower, faster);
+            snprintf(what, sizeof what, "%s, slower", policies[p].name);
+            print_settled(what, slower, options->workloads);
+            snprintf(what, sizeof what, "%s, as before", policies[p].name);
+            print_settled(what, faster, options->workloads);
+            if (options->check && p == ADAPTIVE && changes[i] <= 2) {
+                uint64_t at = options->workloads * 9 / 10;
+                expect(slower[at] <= 1, "a slower model is followed within a second", STEADY, slower[at]);
+                expect(faster[at] <= 1, "a model that recovers is, too", STEADY, faster[at]);
+            }
+        }
+    }
+    free(slower);
+    free(faster);
+}
+
+/* --- the command --- */
+
 static void usage(void)
 {
-    puts("usage: batch_sim [--workloads N] [--seed S] [--family NAME] [--each] [--check]");
+    puts("usage: batch_sim [--workloads N] [--seed S] [--family NAME] [--each] [--check]\n"
+         "       batch_sim --changes [--workloads N] [--seed S] [--check]");
     exit(2);
+}
+
+static uint64_t number_of(const char *text)
+{
+    char *end;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*end || !number)
+        usage();
+    return number;
+}
+
+static struct options read_options(int argc, char **argv)
+{
+    struct options options = {.workloads = 1000, .seed = 1};
+    for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc;
+        if (!strcmp(argv[i], "--check"))
+            options.check = true;
+        else if (!strcmp(argv[i], "--each"))
+            options.each = true;
+        else if (!strcmp(argv[i], "--changes"))
+            options.changes = true;
+        else if (!strcmp(argv[i], "--workloads") && more)
+            options.workloads = number_of(argv[++i]);
+        else if (!strcmp(argv[i], "--seed") && more)
+            options.seed = number_of(argv[++i]);
+        else if (!strcmp(argv[i], "--family") && more)
+            options.only = argv[++i];
+        else
+            usage();
+    }
+    return options;
 }
 
 int main(int argc, char **argv)
 {
-    static struct summary sums[FAMILY_COUNT][POLICIES];
-    static struct workload load;
-    uint64_t workloads = 1000, seed = 1;
-    const char *only = NULL;
-    bool check = false, each = false;
-    for (int i = 1; i < argc; i++) {
-        bool more = i + 1 < argc;
-        if (!strcmp(argv[i], "--check"))
-            check = true;
-        else if (!strcmp(argv[i], "--each"))
-            each = true;
-        else if (!strcmp(argv[i], "--workloads") && more)
-            workloads = strtoull(argv[++i], NULL, 10);
-        else if (!strcmp(argv[i], "--seed") && more)
-            seed = strtoull(argv[++i], NULL, 10);
-        else if (!strcmp(argv[i], "--family") && more)
-            only = argv[++i];
-        else
-            usage();
-    }
-    printf("%" PRIu64 " workloads, seed %" PRIu64 "\n", workloads, seed);
-    for (uint64_t i = 0; i < workloads; i++) {
-        enum family family = (enum family)(i % FAMILY_COUNT);
-        if (only && strcmp(only, families[family].name) != 0)
-            continue;
-        draw(&load, family, seed * 1000003 + i);
-        if (each)
-            printf("%s %" PRIu64
-                   ": slo %.0f a %.0f b %.1f sigma %.2f max %u replicas %u load %.2f peak %.0f/s:",
-                   families[family].name, i, load.slo_us[0], load.fixed_us, load.row_us, load.sigma,
-                   load.max_rows, load.replicas, load.load, load.peak * SECOND);
-        for (int p = 0; p < POLICIES; p++) {
-            struct score score = {0};
-            simulate(&load, policies[p].policy, policies[p].is_oracle, &score);
-            sum_up(&sums[family][p], &load, &score);
-            if (each)
-                printf(" %s %.4f/%.3f", policies[p].name, (double)score.in_time / (double)score.offered,
-                       (double)score.in_time / score.us / load.peak);
-        }
-        if (each)
-            puts("");
-    }
-    for (int family = 0; family < FAMILY_COUNT; family++) {
-        print_family((enum family)family, sums[family]);
-        if (check && sums[family][0].workloads)
-            check_family((enum family)family, sums[family]);
-    }
+    const struct options options = read_options(argc, argv);
+    printf("%" PRIu64 " workloads, seed %" PRIu64 "\n", options.workloads, options.seed);
+    if (options.changes)
+        measure_changes(&options);
+    else
+        compare_policies(&options);
     return failures ? 1 : 0;
 }
