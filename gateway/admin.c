@@ -175,7 +175,6 @@ static void write_version(struct admin *admin, struct buf *out, const struct con
 
 static void write_model(struct admin *admin, struct buf *out, const struct config_model *model)
 {
-    static const char *const policies[] = {"none", "fixed", "aimd"};
     buf_text(out, "{");
     buf_json_member(out, "name", model->name);
     buf_text(out, ",");
@@ -183,7 +182,7 @@ static void write_model(struct admin *admin, struct buf *out, const struct confi
     buf_text(out, ",");
     write_specs(out, "outputs", model->signature.outputs, model->signature.n_outputs);
     buf_printf(out, ",\"batching\":{\"policy\":\"%s\",\"max_rows\":%u},\"cache\":%s,\"versions\":[",
-               policies[model->batching.policy], model->batching.max_rows, model->cache ? "true" : "false");
+               batching_policy_name(model->batching.policy), model->batching.max_rows, model->cache ? "true" : "false");
     for (uint32_t i = 0; i < model->n_versions; i++) {
         buf_text(out, i ? "," : "");
         write_version(admin, out, model->versions[i]);
@@ -210,12 +209,11 @@ static void write_sticky(struct buf *out, const struct config_sticky *sticky)
 static void write_endpoint(struct buf *out, const struct config_endpoint *endpoint,
                            const struct plan_endpoint *place)
 {
-    static const char *const unready[] = {"spill", "wait", "fail"};
     buf_text(out, "{");
     buf_json_member(out, "name", endpoint->name);
     buf_printf(out, ",\"slo_us\":%llu,\"default\":%s,\"when_unready\":\"%s\",\"split\":[",
                (unsigned long long)endpoint->slo_us, endpoint->n_defaults ? "true" : "false",
-               unready[endpoint->when_unready]);
+               when_unready_name(endpoint->when_unready));
     for (uint32_t i = 0; i < endpoint->n_arms; i++) {
         buf_text(out, i ? ",{" : "{");
         buf_json_member(out, "model", endpoint->arms[i].version->full_name);

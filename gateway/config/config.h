@@ -55,6 +55,7 @@ struct config_redis {        /* cache.redis.* */
 };
 
 enum batching_policy { BATCHING_NONE, BATCHING_FIXED, BATCHING_AIMD, BATCHING_QUANTILE, BATCHING_ADAPTIVE };
+const char *batching_policy_name(enum batching_policy policy); /* "adaptive", as in the file */
 /* Which rows go first when not all can; the lower number. */
 enum priority { PRIORITY_HIGH, PRIORITY_NORMAL, PRIORITY_BATCH, PRIORITY_COUNT };
 
@@ -137,6 +138,7 @@ enum when_unready {
     UNREADY_WAIT,  /* until a replica becomes ready, or the SLO is over */
     UNREADY_FAIL,  /* 503 at once */
 };
+const char *when_unready_name(enum when_unready policy); /* "spill", as in the file */
 
 enum { CONFIG_SHADOWS_MAX = 16 }; /* of one endpoint */
 

@@ -385,6 +385,16 @@ void config_print_keys(struct buf *out)
     }
 }
 
+const char *batching_policy_name(enum batching_policy policy)
+{
+    return policy_words[policy];
+}
+
+const char *when_unready_name(enum when_unready policy)
+{
+    return unready_words[policy];
+}
+
 void *reader_array(struct config_reader *reader, size_t count, size_t size)
 {
     size_t bytes;

@@ -69,6 +69,12 @@ def test_other_pages(puppet, gateway_for, method, path, status):
     assert gateway.ask_admin(path, method).status == status
 
 
+@pytest.mark.parametrize("policy", ["none", "fixed", "aimd", "quantile", "adaptive"])
+def test_status_tells_the_policy(puppet, gateway_for, policy):
+    gateway = gateway_for(puppet, model={"batching": {"policy": policy}})
+    assert gateway.status()["models"][0]["batching"] == {"policy": policy, "max_rows": 1024}
+
+
 @pytest.mark.parametrize("shards", [1, 2])
 def test_metrics_agree_with_what_was_sent(puppet, gateway_for, shards):
     gateway = gateway_for(puppet.play(mode="raise_rows", bad=13), shards=shards, cache={"memory": "1MiB"})
