@@ -1,0 +1,118 @@
+/* choice: every question is a walk over the replicas: there are few of them, and all that is asked is at
+ * hand. */
+#include "replica/choice.h"
+
+static uint32_t in_flight(const struct replica *replica)
+{
+    return atomic_load_explicit(&replica->in_flight, memory_order_relaxed);
+}
+
+static uint32_t slots_of(const struct replica *replica)
+{
+    return replica->home->version->limits.calls_per_replica;
+}
+
+static uint32_t free_slots(const struct replica *replica)
+{
+    uint32_t calls = in_flight(replica), slots = slots_of(replica);
+    return replica_is_ready(replica) && calls < slots ? slots - calls : 0;
+}
+
+/* Busy or not: not the one that failed this call, unless it became ready again. */
+static bool suits(const struct replica *replica, const struct errand *errand)
+{
+    if (!replica_is_ready(replica))
+        return false;
+    if (replica->max_rows && errand->rows > replica->max_rows)
+        return false;
+    return errand->shunned_id != replica->id || errand->shunned_spell != replica->spells;
+}
+
+/* What is waited for there, in whatever is known of all of them: time, or rows. */
+static uint64_t wait_at(const struct replica *replica, const struct errand *errand, uint64_t now_us)
+{
+    return errand->expected_us ? busy_until_us(&replica->busy, now_us) : replica->rows_in_flight;
+}
+
+struct replica *choice_best(const struct members *members, const struct errand *errand, uint32_t *turn,
+                            uint64_t now_us)
+{
+    struct replica *best = NULL;
+    uint64_t least = UINT64_MAX;
+    uint32_t n = members->n, best_at = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = (*turn + i) % n;
+        struct replica *replica = members->all[at];
+        if (!suits(replica, errand) || !free_slots(replica))
+            continue;
+        uint64_t wait = wait_at(replica, errand, now_us);
+        if (wait < least) {
+            best = replica;
+            best_at = at;
+            least = wait;
+        }
+    }
+    if (best)
+        *turn = best_at + 1;
+    return best;
+}
+
+bool choice_exists(const struct members *members, const struct errand *errand)
+{
+    for (uint32_t i = 0; i < members->n; i++)
+        if (suits(members->all[i], errand))
+            return true;
+    return false;
+}
+
+uint32_t choice_free_slots(const struct members *members)
+{
+    uint32_t slots = 0;
+    for (uint32_t i = 0; i < members->n; i++)
+        slots += free_slots(members->all[i]);
+    return slots;
+}
+
+bool choice_any_idle(const struct members *members)
+{
+    for (uint32_t i = 0; i < members->n; i++)
+        if (replica_is_ready(members->all[i]) && !in_flight(members->all[i]))
+            return true;
+    return false;
+}
+
+uint32_t choice_max_rows(const struct members *members)
+{
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < members->n; i++) {
+        const struct replica *replica = members->all[i];
+        if (replica_is_ready(replica) && replica->max_rows && replica->max_rows < least)
+            least = replica->max_rows;
+    }
+    return least;
+}
+
+/* When it can begin with another call. Who has more than two slots works on several at once. */
+static uint64_t start_at(const struct replica *replica, uint64_t now_us)
+{
+    bool is_serial = slots_of(replica) <= 2;
+    return !is_serial && free_slots(replica) ? now_us : busy_until_us(&replica->busy, now_us);
+}
+
+struct busy_outlook choice_outlook(const struct members *members, uint64_t now_us)
+{
+    struct busy_outlook outlook = {
+        .max_rows = choice_max_rows(members), .start_us = UINT64_MAX, .slowness = 1};
+    for (uint32_t i = 0; i < members->n; i++) {
+        const struct replica *replica = members->all[i];
+        if (!replica_is_ready(replica))
+            continue;
+        uint64_t start_us = start_at(replica, now_us);
+        outlook.ready++;
+        if (start_us >= outlook.start_us)
+            continue;
+        outlook.start_us = start_us;
+        outlook.slowness = busy_slowness(&replica->busy);
+    }
+    return outlook;
+}

@@ -1,0 +1,30 @@
+/*
+ * choice: which replica gets a call, and what all of them could take. The pool's own; looks at replicas and changes none.
+ */
+#ifndef XEBEC_REPLICA_CHOICE_H
+#define XEBEC_REPLICA_CHOICE_H
+
+#include "replica/members.h"
+
+/* What a replica is wanted for. */
+struct errand {
+    uint32_t rows;
+    uint64_t expected_us;   /* what it takes a replica on average; 0: unknown */
+    uint64_t shunned_id;    /* who failed it last: not that one ... 0: nobody did */
+    uint32_t shunned_spell; /* ... unless it became ready again since */
+};
+
+/*
+ * Of the ready ones with a free slot that take so many rows, the one that is expected to begin with it first; where nothing is
+ * expected, the one with the fewest rows in flight; in turn, where several are alike. NULL: there is none.
+ */
+struct replica *choice_best(const struct members *members, const struct errand *errand, uint32_t *turn, uint64_t now_us);
+/* Whether one of them would do, busy or not. */
+bool choice_exists(const struct members *members, const struct errand *errand);
+
+uint32_t choice_free_slots(const struct members *members);
+bool choice_any_idle(const struct members *members);
+uint32_t choice_max_rows(const struct members *members);
+struct busy_outlook choice_outlook(const struct members *members, uint64_t now_us);
+
+#endif
