@@ -2,7 +2,8 @@
  * oip: the Open Inference Protocol over REST (KServe's and Triton's v2): everything below /v2.
  *
  *   oip.c          paths: health, metadata, Triton's config and repository index
- *   oip_infer.c    the dialect: inference, JSON and binary tensors
+ *   oip_infer.c    the dialect: a document, binary tensors behind it;  oip_document.*: the document, in JSON
+ *   oip_reply.*    outcomes -> its answer
  *   oip_tensors.*  what the protocol says of tensors, whatever carries it
  * Source: kserve/open-inference-protocol, and Triton's extensions to it; docs/protocols.md says what is not there.
  */
