@@ -1,5 +1,6 @@
 /*
- * redis: a connection's life in order: attempt, greeting, commands out, replies in, timeouts, its end.
+ * redis: the life of a client in order: greeting, commands out, replies in, timeouts, failure, its end. What
+ * is below it: bytes (redis_link), their meaning (resp).
  *
  * Commands in flight are a ring of slots, oldest at `answered`, next at `sent`: replies come in the order of
  * commands, so a slot stays until its reply came, even when nobody waits for it any more.
@@ -10,35 +11,18 @@
  */
 #include "support/redis.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <event2/event.h>
-#include <event2/event_struct.h>
-#include <hiredis/read.h>
 #include <inttypes.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include "support/arena.h"
-#include "support/buf.h"
-#include "support/log.h"
+#include "support/redis_link.h"
+#include "support/resp.h"
 
-enum {
-    READ_BYTES = 64 * 1024,  /* taken from the socket at once */
-    READS_A_TURN = 4,        /* then the loop's other work gets its turn */
-    KEEP_BYTES = 256 * 1024, /* an output buffer larger than this is given back when it is empty */
-    GREETING_WORDS_MAX = 3,
-};
+enum { GREETING_WORDS_MAX = 3 };
 
 struct slot {
     redis_done *done; /* NULL: nobody waits */
@@ -55,100 +39,23 @@ struct redis {
         timer; /* OPEN: the next probe; HALF_OPEN: connected by; CLOSED: the oldest command due by */
     struct loop_task flush;
     bool flush_posted, closing;
-    struct resolve_question *question;
-    uint32_t attempts; /* at names with several addresses */
-    int fd;            /* -1: none */
-    bool connecting;   /* the socket is not through yet */
-    struct event readable, writable;
-    redisReader *reader;
-    struct arena reply; /* what is being parsed */
-    bool reply_too_large;
-    struct buf out;
-    size_t out_at; /* sent of it */
+    struct redis_link link;
+    struct resp_reader reader; /* open while connected */
     struct slot *slots;
     uint64_t timed_out_us; /* when a command last was that had not been under way with the one before */
     uint64_t answered, timed, sent; /* counts; slot of count n is slots[n & mask] */
     uint64_t mask;
     struct metric *states[BREAKER_STATE_COUNT], *outcomes[OUTCOME_COUNT], *opened;
     struct histogram *seconds;
+    struct redis_speaker speaker;
     pthread_mutex_t lock; /* of what follows */
     struct redis_status status;
-    bool voiced_up; /* as its voice counts it; the voice's lock */
 };
 
-static void redis_connect(struct redis *redis);
-static void redis_fail(struct redis *redis, const char *format, ...) GW_PRINTF(2, 3);
-static void redis_greet(struct redis *redis);
 static void on_timer(struct loop_timer *timer);
 static void on_flush(struct loop_task *task);
-static void on_readable(evutil_socket_t fd, short what, void *owner);
-static void on_writable(evutil_socket_t fd, short what, void *owner);
-
-static uint32_t draw(void)
-{
-    uint32_t random = 0;
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
-        return UINT32_MAX / 2; /* no entropy yet: everybody waits the same, which is no harm */
-    return random;
-}
-
-/* --- one voice --- */
-
-void redis_voice_init(struct redis_voice *voice)
-{
-    *voice = (struct redis_voice){.clients = 0};
-    pthread_mutex_init(&voice->lock, NULL);
-}
-
-void redis_voice_clear(struct redis_voice *voice)
-{
-    pthread_mutex_destroy(&voice->lock);
-}
-
-static void voice_join(struct redis_voice *voice)
-{
-    pthread_mutex_lock(&voice->lock);
-    voice->clients++;
-    pthread_mutex_unlock(&voice->lock);
-}
-
-static void voice_leave(struct redis *redis)
-{
-    struct redis_voice *voice = redis->setup.voice;
-    pthread_mutex_lock(&voice->lock);
-    voice->clients--;
-    voice->up -= redis->voiced_up;
-    pthread_mutex_unlock(&voice->lock);
-}
-
-static void voice_down(struct redis *redis, const char *why)
-{
-    struct redis_voice *voice = redis->setup.voice;
-    pthread_mutex_lock(&voice->lock);
-    bool first = !voice->down_said;
-    voice->down_said = true;
-    voice->up -= redis->voiced_up;
-    redis->voiced_up = false;
-    pthread_mutex_unlock(&voice->lock);
-    if (first)
-        log_warn("redis_down", LOG_TEXT("use", redis->setup.use), LOG_TEXT("client", redis->setup.name),
-                 LOG_TEXT("why", why));
-}
-
-static void voice_up(struct redis *redis)
-{
-    struct redis_voice *voice = redis->setup.voice;
-    pthread_mutex_lock(&voice->lock);
-    voice->up += !redis->voiced_up;
-    redis->voiced_up = true;
-    bool all = voice->up == voice->clients;
-    if (all)
-        voice->down_said = false;
-    uint32_t clients = voice->clients;
-    pthread_mutex_unlock(&voice->lock);
-    if (all)
-        log_info("redis_up", LOG_TEXT("use", redis->setup.use), LOG_INT("clients", clients));
-}
+static void redis_heard(void *owner, enum redis_link_news news, const char *bytes, size_t length);
+static void redis_fail(struct redis *redis, const char *format, ...) GW_PRINTF(2, 3);
 
 /* --- set-up --- */
 
@@ -189,12 +96,18 @@ struct redis *redis_new(const struct redis_setup *setup)
     if (!redis)
         return NULL;
     redis->setup = *setup;
-    redis->fd = -1;
+    redis->link = (struct redis_link){.loop = setup->loop,
+                                      .resolver = setup->resolver,
+                                      .server = setup->server,
+                                      .heard = redis_heard,
+                                      .owner = redis,
+                                      .fd = -1};
+    redis->speaker = (struct redis_speaker){.voice = setup->voice, .use = setup->use, .name = setup->name};
     redis->mask = slots - 1;
     redis->timer.fire = on_timer;
     redis->flush.run = on_flush;
     pthread_mutex_init(&redis->lock, NULL);
-    voice_join(setup->voice);
+    redis_speaker_join(&redis->speaker);
     breaker_init(&redis->breaker, &setup->breaker, now_us);
     redis->status = (struct redis_status){redis->breaker.state, now_us, "connecting"};
     redis->slots = calloc(slots, sizeof *redis->slots);
@@ -204,7 +117,7 @@ struct redis *redis_new(const struct redis_setup *setup)
         return NULL;
     }
     metric_add(redis->states[redis->breaker.state], 1);
-    redis_connect(redis);
+    redis_link_open(&redis->link);
     return redis;
 }
 
@@ -237,92 +150,12 @@ static void redis_publish(struct redis *redis, enum breaker_state before, const 
     pthread_mutex_unlock(&redis->lock);
 }
 
-/* --- up and down --- */
-
 static void redis_come_up(struct redis *redis)
 {
-    uint64_t now_us = loop_now_us();
     enum breaker_state before = redis->breaker.state;
-    breaker_close(&redis->breaker, now_us);
-    redis->connecting = false;
-    voice_up(redis);
+    breaker_close(&redis->breaker, loop_now_us());
+    redis_speaker_up(&redis->speaker);
     redis_publish(redis, before, "");
-}
-
-/* --- the connection: an attempt --- */
-
-static void redis_socket(struct redis *redis, const struct sockaddr *to, socklen_t length)
-{
-    struct event_base *base = loop_base(redis->setup.loop);
-    int one = 1;
-    redis->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (redis->fd < 0) {
-        redis_fail(redis, "no socket: %s", strerror(errno));
-        return;
-    }
-    if (to->sa_family != AF_UNIX) {
-        setsockopt(redis->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        setsockopt(redis->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    }
-    event_assign(&redis->readable, base, redis->fd, EV_READ | EV_PERSIST, on_readable, redis);
-    event_assign(&redis->writable, base, redis->fd, EV_WRITE, on_writable, redis);
-    redis->connecting = true;
-    if (connect(redis->fd, to, length) != 0 && errno != EINPROGRESS)
-        redis_fail(redis, "cannot connect: %s", strerror(errno));
-    else if (event_add(&redis->writable, NULL) != 0)
-        redis_fail(redis, "out of memory");
-}
-
-static void redis_connect_unix(struct redis *redis)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    snprintf(to.sun_path, sizeof to.sun_path, "%s", redis->setup.server->unix_path);
-    redis_socket(redis, (const struct sockaddr *)&to, sizeof to);
-}
-
-/* False: `host` is a name. */
-static bool redis_connect_numeric(struct redis *redis, const char *host, const char *port)
-{
-    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    if (getaddrinfo(host, port, &wanted, &found) != 0)
-        return false;
-    redis_socket(redis, found->ai_addr, found->ai_addrlen);
-    freeaddrinfo(found);
-    return true;
-}
-
-/* A name with several addresses: each attempt takes the next. */
-static void redis_resolved(void *owner, const struct resolve_answer *answer)
-{
-    struct redis *redis = owner;
-    char host[INET6_ADDRSTRLEN + sizeof "[]"];
-    redis->question = NULL;
-    if (answer->status != GW_OK) {
-        redis_fail(redis, "%s: %s", redis->setup.server->host, answer->why);
-        return;
-    }
-    const char *address = answer->addresses[redis->attempts++ % answer->n_addresses];
-    bool bracketed = address[0] == '[';
-    const char *end = strrchr(address, ':');
-    snprintf(host, sizeof host, "%.*s", (int)(end - address) - 2 * bracketed, address + bracketed);
-    if (!redis_connect_numeric(redis, host, end + 1))
-        redis_fail(redis, "%s is no address", host);
-}
-
-static void redis_connect(struct redis *redis)
-{
-    const struct redis_server *server = redis->setup.server;
-    if (server->unix_path) {
-        redis_connect_unix(redis);
-    } else if (!redis_connect_numeric(redis, server->host, server->port)) {
-        redis->question = redis->setup.resolver
-                              ? resolve_start(redis->setup.resolver, redis->setup.loop, server->host,
-                                              server->port, redis_resolved, redis)
-                              : NULL;
-        if (!redis->question)
-            redis_fail(redis, "%s cannot be looked up", server->host);
-    }
 }
 
 /* --- the greeting: what a connection must have said and heard before it is used --- */
@@ -393,44 +226,14 @@ static void redis_greet(struct redis *redis)
 
 /* --- commands out --- */
 
-/* A prefix of RESP: its letter, a number, the end of the line. */
-static void put_number(struct buf *out, char letter, size_t number)
-{
-    char text[24], *at = text + sizeof text;
-    *--at = '\n';
-    *--at = '\r';
-    do
-        *--at = (char)('0' + number % 10);
-    while (number /= 10);
-    *--at = letter;
-    buf_append(out, at, (size_t)(text + sizeof text - at));
-}
-
-/* False: no memory, and nothing was written. */
-static bool put_command(struct buf *out, const struct redis_word *words, uint32_t n_words)
-{
-    size_t before = out->length;
-    put_number(out, '*', n_words);
-    for (uint32_t i = 0; i < n_words; i++) {
-        put_number(out, '$', words[i].length);
-        buf_append(out, words[i].bytes, words[i].length);
-        buf_append(out, "\r\n", 2);
-    }
-    if (!out->failed)
-        return true;
-    out->length = before;
-    out->failed = false;
-    return false;
-}
-
 static uint64_t redis_put(struct redis *redis, const struct redis_word *words, uint32_t n_words,
                           redis_done *done, void *owner)
 {
-    size_t unsent = redis->out.length - redis->out_at;
+    size_t unsent = redis_link_unsent(&redis->link);
     for (uint32_t i = 0; i < n_words; i++)
         unsent += words[i].length;
     if (redis->sent - redis->answered > redis->mask || unsent > redis->setup.unsent_bytes_max ||
-        !put_command(&redis->out, words, n_words))
+        !resp_put(&redis->link.out, words, n_words))
         return 0;
     redis->slots[redis->sent & redis->mask] =
         (struct slot){.done = done, .owner = owner, .sent_us = loop_now_us()};
@@ -468,32 +271,6 @@ void redis_cancel(struct redis *redis, uint64_t ticket)
         redis->slots[(ticket - 1) & redis->mask].done = NULL;
 }
 
-/* What the socket does not take waits until it is writable. */
-static void redis_write(struct redis *redis)
-{
-    struct buf *out = &redis->out;
-    while (redis->out_at < out->length) {
-        ssize_t sent = send(redis->fd, out->bytes + redis->out_at, out->length - redis->out_at, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent < 0 && errno == EAGAIN) {
-            memmove(out->bytes, out->bytes + redis->out_at, out->length -= redis->out_at);
-            redis->out_at = 0;
-            if (event_add(&redis->writable, NULL) != 0)
-                redis_fail(redis, "out of memory");
-            return;
-        }
-        if (sent < 0) {
-            redis_fail(redis, "the connection broke: %s", strerror(errno));
-            return;
-        }
-        redis->out_at += (size_t)sent;
-    }
-    out->length = redis->out_at = 0;
-    if (out->capacity > KEEP_BYTES)
-        buf_clear(out);
-}
-
 static void redis_destroy(struct redis *redis);
 
 /* At the end of a turn: all its commands at once. */
@@ -503,81 +280,11 @@ static void on_flush(struct loop_task *task)
     redis->flush_posted = false;
     if (redis->closing)
         redis_destroy(redis);
-    else if (redis->fd >= 0 && !redis->connecting)
-        redis_write(redis);
+    else
+        redis_link_write(&redis->link);
 }
 
-/* --- replies in: redisReader builds them from these parts, in the client's arena --- */
-
-static struct redis_reply *reply_part(const redisReadTask *task, enum redis_kind kind)
-{
-    struct redis *redis = task->privdata;
-    struct redis_reply *part = arena_alloc(&redis->reply, sizeof *part);
-    if (!part)
-        return NULL;
-    *part = (struct redis_reply){.kind = kind, .bytes = ""};
-    if (task->parent)
-        ((struct redis_reply **)((struct redis_reply *)task->parent->obj)->elements)[task->idx] = part;
-    return part;
-}
-
-static void *reply_string(const redisReadTask *task, char *bytes, size_t length)
-{
-    struct redis *redis = task->privdata;
-    struct redis_reply *part = reply_part(task, task->type == REDIS_REPLY_ERROR    ? REDIS_ERROR
-                                                : task->type == REDIS_REPLY_STATUS ? REDIS_LINE
-                                                                                   : REDIS_TEXT);
-    char *copy = part ? arena_text(&redis->reply, bytes, length) : NULL;
-    if (!copy)
-        return NULL;
-    part->bytes = copy;
-    part->length = length;
-    return part;
-}
-
-static void *reply_array(const redisReadTask *task, int n_elements)
-{
-    struct redis *redis = task->privdata;
-    struct redis_reply *part = reply_part(task, REDIS_ARRAY);
-    struct redis_reply **elements =
-        part ? arena_array(&redis->reply, (size_t)n_elements, sizeof *elements) : NULL;
-    if (!elements)
-        return NULL;
-    part->elements = elements;
-    part->n_elements = (size_t)n_elements;
-    return part;
-}
-
-static void *reply_integer(const redisReadTask *task, long long value)
-{
-    struct redis_reply *part = reply_part(task, REDIS_INTEGER);
-    if (part)
-        part->integer = value;
-    return part;
-}
-
-static void *reply_nil(const redisReadTask *task)
-{
-    return reply_part(task, REDIS_NIL);
-}
-
-static void reply_keep(void *reply)
-{
-    (void)reply; /* goes with the arena */
-}
-
-static redisReader *reader_new(struct redis *redis)
-{
-    static redisReplyObjectFunctions parts = {.createString = reply_string,
-                                              .createArray = reply_array,
-                                              .createInteger = reply_integer,
-                                              .createNil = reply_nil,
-                                              .freeObject = reply_keep};
-    redisReader *reader = redisReaderCreateWithFunctions(&parts);
-    if (reader)
-        reader->privdata = redis;
-    return reader;
-}
+/* --- replies in --- */
 
 /* The oldest command was answered. */
 static void redis_answer(struct redis *redis, const struct redis_reply *reply, uint64_t now_us)
@@ -600,72 +307,33 @@ static void redis_answer(struct redis *redis, const struct redis_reply *reply, u
 static void redis_parse(struct redis *redis)
 {
     uint64_t now_us = loop_now_us();
-    void *reply = NULL;
-    while (redis->reader && redisReaderGetReply(redis->reader, &reply) == REDIS_OK && reply) {
-        if (redis->answered == redis->sent) {
+    const struct redis_reply *reply;
+    char why[RESP_WHY_ROOM];
+    while (resp_is_open(&redis->reader)) {
+        enum resp_next next = resp_next(&redis->reader, &reply, why);
+        if (next == RESP_MORE)
+            return;
+        if (next == RESP_BROKEN)
+            redis_fail(redis, "%s", why);
+        else if (redis->answered == redis->sent)
             redis_fail(redis, "it sent what nobody asked for");
-            return;
-        }
-        redis_answer(redis, reply, now_us);
-        arena_clear(&redis->reply);
-    }
-    if (!redis->reader)
-        return;
-    if (redis->reader->err && redis->reply.limit && redis->reader->err == REDIS_ERR_OOM)
-        redis_fail(redis, "a reply is larger than %zu bytes, or there is no memory for it",
-                   redis->setup.reply_bytes_max);
-    else if (redis->reader->err)
-        redis_fail(redis, "it does not speak the protocol: %.100s", redis->reader->errstr);
-    else if (redis->reader->len - redis->reader->pos > redis->setup.reply_bytes_max)
-        redis_fail(redis, "a reply is larger than %zu bytes", redis->setup.reply_bytes_max);
-}
-
-static void on_readable(evutil_socket_t fd, short what, void *owner)
-{
-    struct redis *redis = owner;
-    char bytes[READ_BYTES];
-    (void)what;
-    for (int i = 0; i < READS_A_TURN && redis->reader; i++) {
-        ssize_t got = recv(fd, bytes, sizeof bytes, 0);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0 && errno == EAGAIN)
-            return;
-        if (got <= 0)
-            redis_fail(redis, got ? "the connection broke: %s" : "it closed the connection", strerror(errno));
-        else if (redisReaderFeed(redis->reader, bytes, (size_t)got) != REDIS_OK)
-            redis_fail(redis, "out of memory");
         else
-            redis_parse(redis);
-        if (got < (ssize_t)sizeof bytes)
-            return;
+            redis_answer(redis, reply, now_us);
     }
 }
 
-/* Connected, or not; or there is room for more. */
-static void on_writable(evutil_socket_t fd, short what, void *owner)
+static void redis_heard(void *owner, enum redis_link_news news, const char *bytes, size_t length)
 {
     struct redis *redis = owner;
-    int problem = 0;
-    socklen_t length = sizeof problem;
-    (void)what;
-    if (!redis->connecting) {
-        redis_write(redis);
-        return;
-    }
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &length) != 0)
-        problem = errno;
-    if (problem) {
-        redis_fail(redis, "cannot connect: %s", strerror(problem));
-        return;
-    }
-    redis->connecting = false;
-    redis->reply.limit = redis->setup.reply_bytes_max;
-    redis->reader = reader_new(redis);
-    if (!redis->reader || event_add(&redis->readable, NULL) != 0)
+    if (news == NEWS_BROKE)
+        redis_fail(redis, "%s", bytes);
+    else if (news == NEWS_CONNECTED ? !resp_open(&redis->reader, redis->setup.reply_bytes_max)
+                                    : !resp_feed(&redis->reader, bytes, length))
         redis_fail(redis, "out of memory");
-    else
+    else if (news == NEWS_CONNECTED)
         redis_greet(redis);
+    else
+        redis_parse(redis);
 }
 
 /* --- time --- */
@@ -710,7 +378,7 @@ static void on_timer(struct loop_timer *timer)
     case BREAKER_OPEN:
         breaker_probe(&redis->breaker, now_us);
         redis_publish(redis, before, NULL);
-        redis_connect(redis);
+        redis_link_open(&redis->link);
         break;
     case BREAKER_HALF_OPEN:
         redis_fail(redis, "no connection within %" PRIu64 " ms", redis->setup.connect_timeout_us / 1000);
@@ -727,21 +395,8 @@ static void on_timer(struct loop_timer *timer)
 
 static void redis_disconnect(struct redis *redis)
 {
-    if (redis->question)
-        resolve_cancel(redis->question);
-    redis->question = NULL;
-    if (redis->fd >= 0) {
-        event_del(&redis->readable);
-        event_del(&redis->writable);
-        close(redis->fd);
-    }
-    redis->fd = -1;
-    redis->connecting = false;
-    if (redis->reader)
-        redisReaderFree(redis->reader);
-    redis->reader = NULL;
-    buf_clear(&redis->out);
-    redis->out_at = 0;
+    redis_link_close(&redis->link);
+    resp_close(&redis->reader);
 }
 
 /* Whoever still waits is told; new commands are refused by now. */
@@ -757,6 +412,14 @@ static void redis_lose(struct redis *redis)
     redis->timed = redis->answered;
 }
 
+static uint32_t draw(void)
+{
+    uint32_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0)
+        return UINT32_MAX / 2; /* no entropy yet: everybody waits the same, which is no harm */
+    return random;
+}
+
 static void redis_fail(struct redis *redis, const char *format, ...)
 {
     char why[sizeof redis->status.why];
@@ -770,14 +433,14 @@ static void redis_fail(struct redis *redis, const char *format, ...)
     redis_disconnect(redis);
     metric_add(redis->opened, before == BREAKER_CLOSED);
     redis_set_timer(redis, breaker_open(&redis->breaker, loop_now_us(), draw()));
-    voice_down(redis, why);
+    redis_speaker_down(&redis->speaker, why);
     redis_publish(redis, before, why);
     redis_lose(redis);
 }
 
 static void redis_destroy(struct redis *redis)
 {
-    arena_clear(&redis->reply);
+    resp_clear(&redis->reader);
     pthread_mutex_destroy(&redis->lock);
     free(redis->slots);
     free(redis);
@@ -788,7 +451,7 @@ void redis_free(struct redis *redis)
     if (!redis)
         return;
     loop_timer_cancel(redis->setup.loop, &redis->timer);
-    voice_leave(redis);
+    redis_speaker_leave(&redis->speaker);
     if (redis->states[redis->breaker.state])
         metric_sub(redis->states[redis->breaker.state], 1);
     redis->breaker.state = BREAKER_OPEN; /* takes no more */

@@ -1,12 +1,10 @@
 /*
- * redis: one client of one Redis server, on one loop. The home of hiredis, of which it takes the parser of replies
- * (redisReader): hiredis's own asynchronous client ends the process on a reply that nobody asked for, and lets a
- * server decide how much memory it takes.
+ * redis: one client of one Redis server, on one loop.
  *
  *   redis_send(command) --.                         one connection, in order
  *   redis_send(command) --+-- end of the turn --> one write --> server
  *                                                               |
- *   done(reply), exactly once each  <-- redisReader <-- read <--'
+ *   done(reply), exactly once each  <-- resp_next() <-- read <--'
  *
  * A breaker (support/breaker.h) stands before it: closed while the connection is there and answers; open while it is
  * not, or when so many commands in a row were not answered (those under way together count as one), and then
@@ -14,14 +12,12 @@
  * PING. Each change of mind is a metric, and, of all clients that share a voice, one log line (redis_down with the cause,
  * redis_up).
  * A reply is parsed in bounded memory; one that is too large, or no RESP, or that nobody asked for, closes the connection.
- *   Source: RESP2, https://redis.io/docs/reference/protocol-spec/
  *
  * Everything but redis_status() belongs to the loop's thread.
  */
 #ifndef XEBEC_SUPPORT_REDIS_H
 #define XEBEC_SUPPORT_REDIS_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,6 +26,7 @@
 #include "support/err.h"
 #include "support/loop.h"
 #include "support/metrics.h"
+#include "support/redis_voice.h"
 #include "support/resolve.h"
 
 struct redis;
@@ -41,18 +38,6 @@ struct redis_server {
     uint32_t database;
 };
 
-/*
- * With how many clients of one server, on as many loops, speak as one: redis_down is logged when the first of them is without
- * it, redis_up when all have it, at the start too.
- */
-struct redis_voice {
-    pthread_mutex_t lock;
-    uint32_t clients, up;
-    bool down_said;
-};
-void redis_voice_init(struct redis_voice *voice);
-void redis_voice_clear(struct redis_voice *voice); /* its clients are gone */
-
 struct redis_setup {
     struct loop *loop;
     struct resolver *resolver;         /* outlives the client; NULL where hosts are numeric */
@@ -60,7 +45,7 @@ struct redis_setup {
     const struct redis_server *server; /* borrowed for the client's life, as are the texts */
     const char *use;                   /* what for: a label of its metrics and log lines, "cache" */
     const char *name;                  /* for CLIENT SETNAME */
-    struct redis_voice *voice;         /* outlives the client; shared with others */
+    struct redis_voice *voice;         /* outlives the client; shared with others: redis_voice.h */
     uint64_t connect_timeout_us;       /* until the connection is ready, everything counted */
     uint64_t command_timeout_us;
     struct breaker_limits breaker;

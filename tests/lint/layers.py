@@ -15,14 +15,14 @@ TOP_FOLDERS = {"rollouts", "commands"}
 CONFIG_MAY = re.compile(r"config/.*|support/.*|replica/tensor\.h")
 CONFIG_IS = {"config/config.h", "config/document.h"}  # what config is to others
 LIBRARY_HOMES = [  # an include, and the only files that may have it
-    (r"event2/.*", {"support/loop.c", "support/redis.c", "edge/listener.c", "edge/conn.c", "replica/rpc_dial.h",
-                    "replica/rpc_dial.c", "replica/rpc_h2_link.c"}),
+    (r"event2/.*", {"support/loop.c", "support/redis_link.h", "support/redis_link.c", "edge/listener.c", "edge/conn.c",
+                    "replica/rpc_dial.h", "replica/rpc_dial.c", "replica/rpc_h2_link.c"}),
     (r"nghttp2/.*", {"replica/rpc_h2_session.c", "edge/http2.c"}),
     (r"http_parser\.h", {"edge/http1.c"}),
     (r"grpc/.*", {"replica/rpc_core.c", "replica/rpc_queue.h", "replica/rpc_queue.c"}),
     (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
     (r"simdjson\.h", {"infer/codec_json.hh"}),
-    (r"hiredis/.*", {"support/redis.c"}),
+    (r"hiredis/.*", {"support/resp.c"}),
     (r"zlib\.h", {"edge/coding.c"}),
     (r"yaml\.h", {"config/yaml.c"}),
     (r"sodium\.h|sodium/.*", {
