@@ -384,29 +384,62 @@ static void take(struct conn *conn, const char *bytes, size_t length)
 /* The rest of a large body is received where it stays. NULL: what comes is small, or is no body. */
 static char *body_room(struct conn *conn, size_t *room)
 {
-    if (conn->state != CONN_BODY || pending_left(conn))
-        return NULL;
-    char *into = http1_body_room(conn->parser, room);
-    if (*room > BODY_READ_MAX)
-        *room = BODY_READ_MAX;
+    char *into = NULL;
+    if (conn->state == CONN_STREAMS)
+        into = conn_http2_body_room(conn->http2, room);
+    else if (conn->state == CONN_BODY && !pending_left(conn))
+        into = http1_body_room(conn->parser, room);
     return into && *room >= BODY_READ_LEAST ? into : NULL;
 }
 
-static void conn_receive(struct conn *conn)
+/* How much to read of what does not stay where it is read: of a large body in pieces no more than lies
+ * between two of them. */
+static size_t read_ahead(const struct conn *conn)
+{
+    if (conn->state == CONN_STREAMS)
+        return conn_http2_read_ahead(conn->http2);
+    return conn->state == CONN_BODY ? http1_read_ahead(conn->parser) : SIZE_MAX;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One recv(), of at most `most` bytes, and whatever they bring about. False: there was less than was asked
+ * for.
+ */
+static bool receive_some(struct conn *conn, size_t most, size_t *taken)
 {
     size_t room = readable_room(conn), large = 0;
+    *taken = 0;
+    char *into = room ? body_room(conn, &large) : NULL;
+    room = into ? large : least(room, read_ahead(conn));
+    room = least(room, most);
     if (!room)
-        return;
-    char *into = body_room(conn, &large);
-    if (into)
-        room = large;
-    else
+        return false;
+    if (!into)
         into = conn->edge->scratch;
     ssize_t got = recv(conn->fd, into, room, MSG_DONTWAIT);
     if (got > 0)
         take(conn, into, (size_t)got);
     else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
         conn_close(conn);
+    *taken = got > 0 ? (size_t)got : 0;
+    return *taken == room;
+}
+
+static bool in_large_body(const struct conn *conn)
+{
+    return conn->state == CONN_BODY || (conn->state == CONN_STREAMS && read_ahead(conn) != SIZE_MAX);
+}
+
+/* What is small comes with one recv(); of a large body, as much as there is. */
+static void conn_receive(struct conn *conn)
+{
+    size_t taken, left = BODY_READ_MAX;
+    while (receive_some(conn, left, &taken) && left > taken && in_large_body(conn))
+        left -= taken;
 }
 
 /* --- bytes go --- */

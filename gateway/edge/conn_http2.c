@@ -62,6 +62,16 @@ void conn_http2_feed(struct conn_http2 *self, const char *bytes, size_t length)
     http2_feed(self->http2, bytes, length, loop_now_us());
 }
 
+char *conn_http2_body_room(struct conn_http2 *self, size_t *room)
+{
+    return http2_body_room(self->http2, room);
+}
+
+size_t conn_http2_read_ahead(const struct conn_http2 *self)
+{
+    return http2_read_ahead(self->http2);
+}
+
 bool conn_http2_fill(struct conn_http2 *self, struct buf *out, size_t room)
 {
     return http2_fill(self->http2, out, room, loop_now_us());

@@ -20,6 +20,8 @@ void conn_http2_close(struct conn_http2 *http2);
 
 /* As http2_feed() and the others. */
 void conn_http2_feed(struct conn_http2 *http2, const char *bytes, size_t length);
+char *conn_http2_body_room(struct conn_http2 *http2, size_t *room);
+size_t conn_http2_read_ahead(const struct conn_http2 *http2);
 GW_MUST_CHECK bool conn_http2_fill(struct conn_http2 *http2, struct buf *out, size_t room);
 uint64_t conn_http2_deadline_us(const struct conn_http2 *http2);
 void conn_http2_expire(struct conn_http2 *http2);

@@ -31,6 +31,8 @@ enum {
     FIELDS_MAX = 100,
     HEAD_STEP = 1024, /* first room for a header that comes in pieces */
     CHUNK_DIGITS_MAX = 16,
+    CHUNK_LARGE = 32 << 10, /* from here on a chunk is worth being received where it stays, */
+    CHUNK_LINE = 32,        /* and what is read of its size line no more than this */
 };
 
 enum http1_state {
@@ -64,6 +66,7 @@ struct http1_parser {
     char *head; /* the header's bytes, in the arena; the message's names and values point into it */
     size_t head_length, head_room;
     size_t body_left; /* of the announced length, or of the chunk */
+    bool chunk_large; /* the latest one */
     struct http_body body;
     size_t framing_bytes; /* chunk extensions and trailers so far */
     uint8_t step;         /* START: bytes of an empty line; CHUNK_SIZE: digits; CHUNK_END: bytes of CRLF */
@@ -565,12 +568,23 @@ char *http1_body_room(struct http1_parser *parser, size_t *room)
 {
     const struct http_message *message = parser->message;
     size_t length = message->body_length;
-    if (parser->state != HTTP1_LENGTH_BODY ||
-        !http_body_reserve(&parser->body, length + 1, length + parser->body_left))
+    bool announced = parser->state == HTTP1_LENGTH_BODY;
+    if (!announced && parser->state != HTTP1_CHUNK_DATA)
+        return NULL;
+    size_t ceiling = announced ? length + parser->body_left : parser->limits.body_bytes;
+    if (!http_body_reserve(&parser->body, length + 1, ceiling))
         return NULL;
     size_t free_room = parser->body.room - length;
     *room = free_room < parser->body_left ? free_room : parser->body_left;
     return message->body + length;
+}
+
+size_t http1_read_ahead(const struct http1_parser *parser)
+{
+    bool in_chunks = parser->state >= HTTP1_CHUNK_SIZE && parser->state <= HTTP1_CHUNK_END;
+    if (!in_chunks || !parser->chunk_large)
+        return SIZE_MAX;
+    return CHUNK_LINE + (parser->state == HTTP1_CHUNK_DATA ? parser->body_left : 0);
 }
 
 static enum http1_event finish_body(struct http1_parser *parser, struct gw_err *err)
@@ -617,6 +631,7 @@ static enum http1_event feed_chunk_size(struct http1_parser *parser, const char 
         return invalid(err, "a chunk's size is not hexadecimal digits");
     if (parser->body_left > parser->limits.body_bytes - parser->message->body_length)
         return body_too_large(parser, err);
+    parser->chunk_large = parser->body_left >= CHUNK_LARGE;
     parser->state = bytes[0] == ';' ? HTTP1_CHUNK_EXTENSION : HTTP1_CHUNK_SIZE_LF;
     return HTTP1_MORE;
 }

@@ -57,10 +57,16 @@ void http1_begin(struct http1_parser *parser, struct http_message *message, stru
 enum http1_event http1_feed(struct http1_parser *parser, const char *bytes, size_t length, size_t *consumed,
                             struct gw_err *err);
 /*
- * Where the next bytes of a body of announced length belong: who receives them there and feeds them from there saves a
- * copy. At most *room bytes, which end with the body. NULL: there is no such body, or no memory, of which feeding tells.
+ * Where the next bytes of the body belong: who receives them there and feeds them from there saves a copy. At most
+ * *room bytes, which end with the body, or its chunk. NULL: something else comes next, or there is no memory, of which
+ * feeding tells.
  */
 char *http1_body_room(struct http1_parser *parser, size_t *room);
+/*
+ * So many bytes may be received elsewhere and lose nothing by it: what ends here, and the line that says how large the
+ * next chunk is, but not that chunk, which is likely to be large as well. SIZE_MAX: there is no such line to stop at.
+ */
+size_t http1_read_ahead(const struct http1_parser *parser);
 /* Any byte of this message was fed; an empty line before it does not count. */
 bool http1_started(const struct http1_parser *parser);
 bool http1_in_body(const struct http1_parser *parser);          /* its header is complete */

@@ -25,6 +25,8 @@
  * for all of them. What it costs us is bounded by the arenas, not by these.
  */
 enum { STREAM_WINDOW = 1 << 20, CONNECTION_WINDOW = 4 << 20 };
+/* What a client may send in one frame. Clients that do are received from without a copy. */
+enum { FRAME_BYTES = 256 << 10, FRAME_LARGE = 32 << 10 };
 enum {
     FRAME_HEADER_BYTES = 9,
     EARNED = 4,           /* controls that a request, or a piece of a reply, may bring along */
@@ -67,6 +69,9 @@ struct http2 {
     struct buf *out; /* while it is being filled */
     size_t room;
     struct buf scratch;
+    int32_t data_of;  /* the stream of the DATA frame that is being read, */
+    size_t data_left; /* and how much of it is to come; padded ones do not count */
+    bool data_large;  /* the latest frame of them */
     struct bucket resets, controls;
     uint64_t now_us;
     uint64_t deadline_us; /* the earliest that is due, or earlier */
@@ -98,6 +103,7 @@ struct http2 *http2_new(const struct http2_limits *limits, http2_event_fn *event
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits->streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->header_bytes},
     };
     struct http2 *http2 = calloc(1, sizeof *http2);
@@ -343,6 +349,32 @@ static struct http2_stream *stream_of(nghttp2_session *nghttp2, int32_t id)
     return id ? nghttp2_session_get_stream_user_data(nghttp2, id) : NULL;
 }
 
+static size_t body_ceiling(const struct http2_stream *stream)
+{
+    size_t limit = stream->http2->limits->body_bytes, announced = stream->fields.announced;
+    return announced < limit ? announced : limit;
+}
+
+char *http2_body_room(struct http2 *http2, size_t *room)
+{
+    struct http2_stream *stream = http2->data_left ? stream_of(http2->nghttp2, http2->data_of) : NULL;
+    if (!stream || stream->state != STREAM_BODY || http2->over)
+        return NULL;
+    struct http_body *body = &stream->body;
+    size_t length = body->message->body_length;
+    if (http2->data_left > http2->limits->body_bytes - length || /* it will be refused */
+        !http_body_reserve(body, length + 1, body_ceiling(stream)))
+        return NULL;
+    size_t free_room = body->room - length;
+    *room = free_room < http2->data_left ? free_room : http2->data_left;
+    return body->message->body + length;
+}
+
+size_t http2_read_ahead(const struct http2 *http2)
+{
+    return http2->data_large ? http2->data_left + FRAME_HEADER_BYTES : SIZE_MAX;
+}
+
 /*
  * A stream below the newest that was never opened (RFC 9113, section 5.1.1). nghttp2 takes it for one long
  * closed, and ignores what it may not.
@@ -359,12 +391,21 @@ static bool opens_out_of_order(struct http2 *http2, int32_t id)
     return false;
 }
 
+static void note_data(struct http2 *http2, const nghttp2_frame_hd *frame)
+{
+    bool is_plain = frame->type == NGHTTP2_DATA && !(frame->flags & NGHTTP2_FLAG_PADDED);
+    http2->data_of = frame->stream_id;
+    http2->data_left = is_plain ? frame->length : 0;
+    http2->data_large = http2->data_left >= FRAME_LARGE;
+}
+
 /* Every frame's first nine bytes, of unknown types too. What carries a request is free, all else is counted.
  */
 static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *frame, void *owner)
 {
     struct http2 *http2 = owner;
     (void)nghttp2;
+    note_data(http2, frame);
     if (http2->over)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (frame->type == NGHTTP2_HEADERS && frame->stream_id % 2 &&
@@ -471,7 +512,6 @@ static void message_complete(struct http2_stream *stream)
 static bool store(struct http2_stream *stream, const char *bytes, size_t length)
 {
     size_t limit = stream->http2->limits->body_bytes, stored = stream->body.message->body_length;
-    size_t announced = stream->fields.announced;
     struct gw_err err;
     stream->bytes_in += length;
     if (length > limit - stored) {
@@ -479,7 +519,7 @@ static bool store(struct http2_stream *stream, const char *bytes, size_t length)
         refuse(stream, &err);
         return false;
     }
-    if (http_body_add(&stream->body, bytes, length, announced < limit ? announced : limit))
+    if (http_body_add(&stream->body, bytes, length, body_ceiling(stream)))
         return true;
     refuse_for_memory(stream);
     return false;
@@ -490,7 +530,9 @@ static int on_data(nghttp2_session *nghttp2, uint8_t flags, int32_t id, const ui
                    void *owner)
 {
     struct http2_stream *stream = stream_of(nghttp2, id);
-    (void)flags, (void)owner;
+    struct http2 *http2 = owner;
+    (void)flags;
+    http2->data_left -= length < http2->data_left ? length : http2->data_left;
     bool stored = stream && stream->state == STREAM_BODY && store(stream, (const char *)bytes, length);
     int failed = stored ? nghttp2_session_consume(nghttp2, id, length)
                         : nghttp2_session_consume_connection(nghttp2, length);

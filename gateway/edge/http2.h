@@ -79,6 +79,10 @@ void http2_abandon(struct http2_stream *stream); /* resets it */
 
 /* Bytes from the client. When they cannot be understood, or it has gone too far, http2_fill() says so, and then ends. */
 void http2_feed(struct http2 *http2, const char *bytes, size_t length, uint64_t now_us);
+/* Where the next bytes belong, and how many may go elsewhere, as http1_body_room() and http1_read_ahead(): what they say
+ * of chunks is true of DATA frames. */
+char *http2_body_room(struct http2 *http2, size_t *room);
+size_t http2_read_ahead(const struct http2 *http2);
 /*
  * Appends what is to be sent, until `out` holds about `room` bytes. False: that is the last of it, and the
  * connection closes once it has been sent.

@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 enum {
-    READS_A_TURN = 16, /* of H2_LINK_ROOM bytes: then others have their turn */
+    TURN_BYTES = 1 << 20,  /* then others have their turn */
+    READ_LEAST = 16 << 10, /* of a large reply: less is not worth a system call of its own */
     PINGS_UNPROVOKED =
         2, /* gRPC servers hang up on clients that send more while they themselves say nothing */
 };
@@ -155,11 +156,24 @@ static void link_settle(struct h2_link *link, bool alive)
 
 /* --- reading --- */
 
+/* Where to receive to, and how much: what is large where it stays, all else in the room that links share. */
+static uint8_t *link_room(struct h2_link *link, size_t *room)
+{
+    uint8_t *into = h2_session_room(link->session, room);
+    if (into && *room >= READ_LEAST)
+        return into;
+    size_t ahead = h2_session_read_ahead(link->session);
+    *room = ahead < H2_LINK_ROOM ? ahead : H2_LINK_ROOM;
+    return link->setup.room;
+}
+
 /* False: the connection is over. */
 static bool link_receive(struct h2_link *link)
 {
-    for (int i = 0; i < READS_A_TURN; i++) {
-        ssize_t got = recv(link->setup.fd, link->setup.room, H2_LINK_ROOM, MSG_DONTWAIT);
+    for (size_t total = 0; total < TURN_BYTES;) {
+        size_t room;
+        uint8_t *into = link_room(link, &room);
+        ssize_t got = recv(link->setup.fd, into, room, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return true;
         if (got <= 0) {
@@ -167,10 +181,11 @@ static bool link_receive(struct h2_link *link)
                      got < 0 ? strerror(errno) : "the replica closed the connection");
             return false;
         }
-        if (!h2_session_feed(link->session, link->setup.room, (size_t)got))
+        if (!h2_session_feed(link->session, into, (size_t)got))
             return false;
-        if ((size_t)got < H2_LINK_ROOM)
+        if ((size_t)got < room)
             break; /* that was all: another recv() would only say so */
+        total += (size_t)got;
     }
     return true;
 }

@@ -3,7 +3,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -22,7 +21,7 @@ void h2_reply_init(struct h2_reply *reply, size_t max_bytes)
 
 void h2_reply_clear(struct h2_reply *reply)
 {
-    free(reply->bytes);
+    arena_clear(&reply->arena);
     reply->bytes = NULL;
 }
 
@@ -135,7 +134,7 @@ static bool prefix_judge(struct h2_reply *reply)
     return reply->trouble == GW_OK;
 }
 
-/* Room for so many bytes more, all of which have arrived. */
+/* Room for so many bytes more, which have arrived or begin to. */
 static bool reply_reserve(struct h2_reply *reply, size_t length)
 {
     size_t needed = reply->size + length, room = reply->room;
@@ -144,17 +143,28 @@ static bool reply_reserve(struct h2_reply *reply, size_t length)
     if (!room)
         room = ROOM_FIRST;
     while (room < needed)
-        room *= 2;
+        room *= room < ARENA_MAPPED ? 4 : 2; /* what is small is copied as it grows */
     if (room > reply->expected)
         room = reply->expected;
-    uint8_t *bytes = realloc(reply->bytes, room);
-    if (!bytes) {
-        h2_reply_fail(reply, GW_E_NO_MEMORY, gw_status_words(GW_E_NO_MEMORY));
+    uint8_t *bytes = arena_grow(&reply->arena, reply->bytes, reply->size, room);
+    if (!bytes)
         return false;
-    }
     reply->bytes = bytes;
     reply->room = room;
     return true;
+}
+
+uint8_t *h2_reply_room(struct h2_reply *reply, size_t coming, size_t *room)
+{
+    if (reply->trouble != GW_OK || reply->prefix_bytes < RPC_PREFIX_BYTES)
+        return NULL;
+    size_t left = reply->expected - reply->size;
+    if (left > coming)
+        left = coming;
+    if (!left || !reply_reserve(reply, 1))
+        return NULL;
+    *room = reply->room - reply->size < left ? reply->room - reply->size : left;
+    return reply->bytes + reply->size;
 }
 
 bool h2_reply_data(struct h2_reply *reply, const uint8_t *bytes, size_t length)
@@ -172,9 +182,12 @@ bool h2_reply_data(struct h2_reply *reply, const uint8_t *bytes, size_t length)
         reply_say(reply, GW_E_CONTRACT, "there is more than one message in the reply");
         return false;
     }
-    if (!reply_reserve(reply, length))
+    if (!reply_reserve(reply, length)) {
+        h2_reply_fail(reply, GW_E_NO_MEMORY, gw_status_words(GW_E_NO_MEMORY));
         return false;
-    memcpy(reply->bytes + reply->size, bytes, length);
+    }
+    if (bytes != reply->bytes + reply->size) /* received in place: h2_reply_room() */
+        memcpy(reply->bytes + reply->size, bytes, length);
     reply->size += length;
     return true;
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "replica/rpc_transport.h"
+#include "support/arena.h"
 
 enum { H2_REPLY_HEADER_BYTES = 16384 }; /* names and values of all header blocks, as HPACK counts them; beyond: refused */
 
@@ -22,7 +23,8 @@ struct h2_reply {
     bool is_grpc;            /* content-type says so */
     uint8_t prefix[RPC_PREFIX_BYTES];
     uint8_t prefix_bytes;    /* of them, so far */
-    uint8_t *bytes;          /* the message */
+    struct arena arena;      /* holds the message */
+    uint8_t *bytes;          /* it */
     size_t size, expected, room;
     enum gw_status trouble;  /* GW_OK, or why nothing more of it is wanted */
     char words[RPC_WORDS_BYTES]; /* grpc-message, or about the trouble */
@@ -38,6 +40,12 @@ void h2_reply_clear(struct h2_reply *reply); /* frees the message */
 GW_MUST_CHECK bool h2_reply_header(struct h2_reply *reply, const uint8_t *name, size_t name_length,
                                    const uint8_t *value, size_t value_length);
 GW_MUST_CHECK bool h2_reply_data(struct h2_reply *reply, const uint8_t *bytes, size_t length);
+/*
+ * Where the next bytes of the message belong: who receives them there and hands them in from there saves a copy. At most
+ * *room bytes, and `coming` of them are known to come. NULL: something else comes next, or there is no memory, of which
+ * handing them in tells.
+ */
+uint8_t *h2_reply_room(struct h2_reply *reply, size_t coming, size_t *room);
 
 /* It ends early, for a reason of ours or the transport's; the first reason counts. words: cut to fit. */
 void h2_reply_fail(struct h2_reply *reply, enum gw_status status, const char *words);

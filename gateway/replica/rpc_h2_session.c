@@ -20,6 +20,12 @@
  */
 enum { STREAM_WINDOW = 4 << 20, CONNECTION_WINDOW = 16 << 20 };
 
+/*
+ * What a peer may send in one frame. gRPC core makes its frames as large as it may: those are received where
+ * they stay, without a copy.
+ */
+enum { FRAME_BYTES = 1 << 20, FRAME_LARGE = 32 << 10 };
+
 enum { FRAME_HEADER_BYTES = 9 };
 
 struct h2_session {
@@ -28,6 +34,9 @@ struct h2_session {
     struct h2_outbox *outbox; /* while it is being filled */
     void (*ended)(struct h2_stream *stream);
     uint32_t calls_left;
+    int32_t data_of;  /* the stream of the DATA frame that is being read, */
+    size_t data_left; /* and how much of it is to come; padded ones do not count */
+    bool data_large;  /* the latest frame of them */
     bool open, going;
     char why[128];
 };
@@ -46,6 +55,7 @@ struct h2_session *h2_session_new(uint32_t max_calls, void (*ended)(struct h2_st
         {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_REPLY_HEADER_BYTES},
     };
     struct h2_session *session = calloc(1, sizeof *session);
@@ -226,6 +236,28 @@ static struct h2_stream *stream_of(nghttp2_session *nghttp2, int32_t id)
     return nghttp2_session_get_stream_user_data(nghttp2, id);
 }
 
+static int on_begin_frame(nghttp2_session *nghttp2, const nghttp2_frame_hd *frame, void *owner)
+{
+    struct h2_session *session = owner;
+    bool is_plain = frame->type == NGHTTP2_DATA && !(frame->flags & NGHTTP2_FLAG_PADDED);
+    (void)nghttp2;
+    session->data_of = frame->stream_id;
+    session->data_left = is_plain ? frame->length : 0;
+    session->data_large = session->data_left >= FRAME_LARGE;
+    return 0;
+}
+
+uint8_t *h2_session_room(struct h2_session *session, size_t *room)
+{
+    struct h2_stream *stream = session->data_large ? stream_of(session->nghttp2, session->data_of) : NULL;
+    return stream ? h2_reply_room(&stream->reply, session->data_left, room) : NULL;
+}
+
+size_t h2_session_read_ahead(const struct h2_session *session)
+{
+    return session->data_large ? session->data_left + FRAME_HEADER_BYTES : SIZE_MAX;
+}
+
 static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags,
                      void *owner)
@@ -241,7 +273,9 @@ static int on_data(nghttp2_session *nghttp2, uint8_t flags, int32_t id, const ui
                    void *owner)
 {
     struct h2_stream *stream = stream_of(nghttp2, id);
-    (void)flags, (void)owner;
+    struct h2_session *session = owner;
+    (void)flags;
+    session->data_left -= length < session->data_left ? length : session->data_left;
     if (stream && !h2_reply_data(&stream->reply, bytes, length))
         stream_drop(stream, NGHTTP2_CANCEL);
     return 0;
@@ -423,6 +457,7 @@ static nghttp2_session *nghttp2_open(struct h2_session *session)
     if (nghttp2_session_callbacks_new(&callbacks) != 0 || nghttp2_option_new(&option) != 0)
         goto done;
     nghttp2_option_set_max_reserved_remote_streams(option, 0); /* a peer may promise before it knows better */
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);

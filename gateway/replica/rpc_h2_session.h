@@ -55,6 +55,13 @@ void h2_session_end(struct h2_session *session, enum gw_status why, const char *
 
 /* Bytes from the peer. False: the session is over, for the reason that h2_session_why() gives. */
 GW_MUST_CHECK bool h2_session_feed(struct h2_session *session, const uint8_t *bytes, size_t length);
+/*
+ * Where the next bytes belong: who receives them there and feeds them from there saves a copy. At most *room bytes. NULL:
+ * they are few, or of something else than a reply.
+ */
+uint8_t *h2_session_room(struct h2_session *session, size_t *room);
+/* So many bytes may be received elsewhere and lose nothing by it: no more than lies between two large pieces of a reply. */
+size_t h2_session_read_ahead(const struct h2_session *session);
 /* Puts what is to be sent into the outbox, as long as there is room. False: as above. */
 GW_MUST_CHECK bool h2_session_fill(struct h2_session *session, struct h2_outbox *outbox);
 /* Asks the peer for a sign of life. False: out of memory. */
