@@ -182,7 +182,8 @@ static void write_model(struct admin *admin, struct buf *out, const struct confi
     buf_text(out, ",");
     write_specs(out, "outputs", model->signature.outputs, model->signature.n_outputs);
     buf_printf(out, ",\"batching\":{\"policy\":\"%s\",\"max_rows\":%u},\"cache\":%s,\"versions\":[",
-               batching_policy_name(model->batching.policy), model->batching.max_rows, model->cache ? "true" : "false");
+               batching_policy_name(model->batching.policy), model->batching.max_rows,
+               model->cache ? "true" : "false");
     for (uint32_t i = 0; i < model->n_versions; i++) {
         buf_text(out, i ? "," : "");
         write_version(admin, out, model->versions[i]);
