@@ -25,11 +25,12 @@
 #include <unistd.h>
 
 enum {
-    PENDING_MAX = 64 << 10,     /* pipelined bytes that wait for their turn */
-    FRAMES_BYTES = 64 << 10,    /* HTTP/2's, gathered for one send() */
-    BODY_READ_LEAST = 16 << 10, /* of a body: less is not worth a system call of its own */
-    BODY_READ_MAX = 1 << 20,    /* then others have their turn */
-    LINGER_BYTES = 1 << 20,     /* read away while CLOSING */
+    PENDING_MAX = 64 << 10,    /* pipelined bytes that wait for their turn */
+    FRAMES_BYTES = 64 << 10,   /* HTTP/2's, gathered for one send() */
+    BODY_READ_LEAST = 4 << 10, /* of a body: less is not worth a system call of its own */
+    BODY_READ_MAX = 1 << 20,   /* then others have their turn */
+    BEHIND_MAX = 64,           /* between two pieces of a body */
+    LINGER_BYTES = 1 << 20,    /* read away while CLOSING */
     LINGER_US = 1000000,
     LOOK_US = 250000, /* how often a client that is not read from is looked at */
     CLIENT_TEXT = 46, /* an IPv6 address */
@@ -389,6 +390,8 @@ static char *body_room(struct conn *conn, size_t *room)
         into = conn_http2_body_room(conn->http2, room);
     else if (conn->state == CONN_BODY && !pending_left(conn))
         into = http1_body_room(conn->parser, room);
+    if (into && *room > BODY_READ_MAX)
+        *room = BODY_READ_MAX;
     return into && *room >= BODY_READ_LEAST ? into : NULL;
 }
 
@@ -406,27 +409,42 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* One recv(), of at most `most` bytes, and whatever they bring about. False: there was less than was asked
- * for.
- */
-static bool receive_some(struct conn *conn, size_t most, size_t *taken)
+/* What the next bytes are received into: a piece of a body where it stays, and what stands between it and the
+ * next piece; or just anything. Returns how many parts. */
+static int receive_into(struct conn *conn, struct iovec parts[2])
 {
-    size_t room = readable_room(conn), large = 0;
-    *taken = 0;
-    char *into = room ? body_room(conn, &large) : NULL;
-    room = into ? large : least(room, read_ahead(conn));
-    room = least(room, most);
-    if (!room)
-        return false;
-    if (!into)
-        into = conn->edge->scratch;
-    ssize_t got = recv(conn->fd, into, room, MSG_DONTWAIT);
-    if (got > 0)
-        take(conn, into, (size_t)got);
-    else if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
-        conn_close(conn);
-    *taken = got > 0 ? (size_t)got : 0;
-    return *taken == room;
+    size_t room = readable_room(conn), ahead = read_ahead(conn);
+    char *scratch = conn->edge->scratch, *body = room ? body_room(conn, &parts[0].iov_len) : NULL;
+    if (!body) {
+        parts[0] = (struct iovec){.iov_base = scratch, .iov_len = least(room, ahead)};
+        return parts[0].iov_len != 0;
+    }
+    size_t behind = ahead - parts[0].iov_len;
+    parts[0].iov_base = body;
+    parts[1] = (struct iovec){.iov_base = scratch, .iov_len = behind};
+    return ahead != SIZE_MAX && behind <= BEHIND_MAX ? 2 : 1;
+}
+
+/* One system call, and whatever it brings about. Returns the bytes received; 0: there is no more for now. */
+static size_t receive_some(struct conn *conn)
+{
+    struct iovec parts[2];
+    int n = receive_into(conn, parts);
+    if (!n)
+        return 0;
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t got = n == 1 ? recv(conn->fd, parts[0].iov_base, parts[0].iov_len, MSG_DONTWAIT)
+                         : recvmsg(conn->fd, &message, MSG_DONTWAIT);
+    if (got <= 0) {
+        if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+            conn_close(conn);
+        return 0;
+    }
+    size_t first = least((size_t)got, parts[0].iov_len);
+    take(conn, parts[0].iov_base, first);
+    if ((size_t)got > first)
+        take(conn, parts[1].iov_base, (size_t)got - first);
+    return first < parts[0].iov_len ? 0 : (size_t)got;
 }
 
 static bool in_large_body(const struct conn *conn)
@@ -434,12 +452,12 @@ static bool in_large_body(const struct conn *conn)
     return conn->state == CONN_BODY || (conn->state == CONN_STREAMS && read_ahead(conn) != SIZE_MAX);
 }
 
-/* What is small comes with one recv(); of a large body, as much as there is. */
+/* What is small comes with one system call; of a large body, as much as there is. */
 static void conn_receive(struct conn *conn)
 {
-    size_t taken, left = BODY_READ_MAX;
-    while (receive_some(conn, left, &taken) && left > taken && in_large_body(conn))
-        left -= taken;
+    size_t got, total = 0;
+    while ((got = receive_some(conn)) && (total += got) < BODY_READ_MAX && in_large_body(conn)) {
+    }
 }
 
 /* --- bytes go --- */

@@ -31,7 +31,7 @@ enum {
     FIELDS_MAX = 100,
     HEAD_STEP = 1024, /* first room for a header that comes in pieces */
     CHUNK_DIGITS_MAX = 16,
-    CHUNK_LARGE = 32 << 10, /* from here on a chunk is worth being received where it stays, */
+    CHUNK_LARGE = 16 << 10, /* from here on a chunk is worth being received where it stays, */
     CHUNK_LINE = 32,        /* and what is read of its size line no more than this */
 };
 

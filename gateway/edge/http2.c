@@ -26,7 +26,7 @@
  */
 enum { STREAM_WINDOW = 1 << 20, CONNECTION_WINDOW = 4 << 20 };
 /* What a client may send in one frame. Clients that do are received from without a copy. */
-enum { FRAME_BYTES = 256 << 10, FRAME_LARGE = 32 << 10 };
+enum { FRAME_BYTES = 256 << 10, FRAME_LARGE = 16 << 10 };
 enum {
     FRAME_HEADER_BYTES = 9,
     EARNED = 4,           /* controls that a request, or a piece of a reply, may bring along */

@@ -108,11 +108,23 @@ static enum gw_status write_document(struct request *request)
     return status;
 }
 
+/* Room for all of them at once: growing would copy what is there. */
+static void reserve_binary(struct request *request)
+{
+    struct answer_output output;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < count_outputs(request); i++)
+        if (output_is_binary(request, i) && answer_output(request, output_name(request, i), &output) == GW_OK)
+            bytes += output.bytes;
+    (void)buf_reserve(&request->reply, bytes);
+}
+
 /* The binary outputs, behind the document. */
 static enum gw_status write_binary(struct request *request)
 {
     size_t json_bytes = request->reply.length;
     bool any = false;
+    reserve_binary(request);
     for (uint32_t i = 0; i < count_outputs(request); i++) {
         if (!output_is_binary(request, i))
             continue;

@@ -202,7 +202,7 @@ static enum gw_status attempt_judge(struct pool_attempt *attempt, const struct r
     *err = (struct gw_err){.status = GW_OK};
     switch (reply->status) {
     case GW_OK:
-        err->status = worker_predict_read(reply->bytes, reply->size, attempt->errand.rows,
+        err->status = worker_predict_take(reply->holder, reply->bytes, reply->size, attempt->errand.rows,
                                           attempt->attempts->home->version->signature, attempt->outputs,
                                           attempt->n_outputs, result, err);
         break;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "support/arena.h"
 #include "support/err.h"
 #include "support/loop.h"
 
@@ -57,8 +58,9 @@ struct rpc_reply {
                                GW_E_MODEL, GW_E_NOT_IMPLEMENTED (no such method), GW_E_CONTRACT: the
                                replica said so, in `message`; GW_E_NO_MEMORY */
     const char *message;    /* never NULL; valid until the callback returns */
-    const uint8_t *bytes;   /* the reply's payload; valid until the callback returns */
+    const uint8_t *bytes;   /* the reply's payload; valid until the callback returns, */
     size_t size;
+    struct arena *holder;   /* unless this, which they lie in, is taken over: copied, and then zeroed. NULL without a payload */
     bool unsent;            /* it never left: there was no connection */
     uint64_t sent_us, done_us; /* CLOCK_MONOTONIC: handed to the transport; its end was seen */
 };

@@ -407,8 +407,8 @@ static enum gw_status status_of(const struct core_call *call, const char *words)
     return rpc_status_of((int)call->code, words);
 }
 
-/* One slice is handed out as it lies, several are gathered into *gathered. */
-static void reply_read(struct rpc_reply *reply, const grpc_byte_buffer *buffer, uint8_t **gathered)
+/* Gathers the slices into reply->holder. */
+static void reply_read(struct rpc_reply *reply, const grpc_byte_buffer *buffer)
 {
     if (!buffer || buffer->data.raw.compression != GRPC_COMPRESS_NONE) {
         reply->status = GW_E_CONTRACT;
@@ -417,11 +417,8 @@ static void reply_read(struct rpc_reply *reply, const grpc_byte_buffer *buffer, 
     }
     const grpc_slice_buffer *slices = &buffer->data.raw.slice_buffer;
     reply->size = slices->length;
-    if (slices->count == 1) {
-        reply->bytes = GRPC_SLICE_START_PTR(slices->slices[0]);
-        return;
-    }
-    uint8_t *at = *gathered = malloc(slices->length ? slices->length : 1);
+    uint8_t *at = arena_alloc(reply->holder, slices->length);
+    reply->bytes = at;
     if (!at) {
         *reply = (struct rpc_reply){.status = GW_E_NO_MEMORY, .message = gw_status_words(GW_E_NO_MEMORY)};
         return;
@@ -430,7 +427,6 @@ static void reply_read(struct rpc_reply *reply, const grpc_byte_buffer *buffer, 
         memcpy(at, GRPC_SLICE_START_PTR(slices->slices[i]), GRPC_SLICE_LENGTH(slices->slices[i]));
         at += GRPC_SLICE_LENGTH(slices->slices[i]);
     }
-    reply->bytes = *gathered;
 }
 
 static void call_ended(struct loop_task *task)
@@ -442,14 +438,14 @@ static void call_ended(struct loop_task *task)
     memcpy(words, GRPC_SLICE_START_PTR(call->details), length);
     words[length] = '\0';
 
-    struct rpc_reply reply = {.message = words};
-    uint8_t *gathered = NULL;
+    struct arena arena = {0};
+    struct rpc_reply reply = {.message = words, .holder = &arena};
     if (!call->grpc) {
         reply.status = call->cancelled ? GW_E_CANCELLED : GW_E_NO_REPLICA;
         reply.message = "not connected";
         reply.unsent = true;
     } else if ((reply.status = status_of(call, words)) == GW_OK) {
-        reply_read(&reply, call->reply, &gathered);
+        reply_read(&reply, call->reply);
     }
     reply.sent_us = call->sent_us;
     reply.done_us = call->completion.at_us;
@@ -458,7 +454,7 @@ static void call_ended(struct loop_task *task)
     if (reply.status == GW_OK)
         call->channel->usual_us = rpc_attend_learn(call->channel->usual_us, reply.done_us - reply.sent_us);
     call->done(call->owner, &reply);
-    free(gathered);
+    arena_clear(&arena);
     call_free(call);
 }
 

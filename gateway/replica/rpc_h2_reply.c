@@ -141,7 +141,7 @@ static bool reply_reserve(struct h2_reply *reply, size_t length)
     if (needed <= room)
         return true;
     if (!room)
-        room = ROOM_FIRST;
+        room = reply->expected < ARENA_MAPPED ? ROOM_FIRST : ARENA_MAPPED; /* which costs nothing unused */
     while (room < needed)
         room *= room < ARENA_MAPPED ? 4 : 2; /* what is small is copied as it grows */
     if (room > reply->expected)
@@ -245,5 +245,6 @@ void h2_reply_judge(struct h2_reply *reply, struct rpc_reply *out)
     if (out->status == GW_OK) {
         out->bytes = reply->bytes;
         out->size = reply->size;
+        out->holder = &reply->arena;
     }
 }

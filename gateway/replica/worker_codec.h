@@ -43,10 +43,19 @@ GW_MUST_CHECK enum gw_status worker_predict_write(const struct predict_input *in
  * outputs, their names, datatypes and shapes. The result holds wanted[0..n_wanted) in that order; if n_wanted is
  * 0 the declared outputs in theirs; if none are declared, what came. One that is missing, or not declared, is a lie.
  * BYTES take the declared encoding. Row errors are one line of printable UTF-8, at most 1 KiB each.
- * Copies what it keeps. GW_E_CONTRACT with words when the replica lied; GW_E_NO_MEMORY.
+ * Copies them first. GW_E_CONTRACT with words when the replica lied; GW_E_NO_MEMORY.
  */
 GW_MUST_CHECK enum gw_status worker_predict_read(const uint8_t *bytes, size_t size, uint32_t n_rows,
                                                  const struct signature *declared,
+                                                 const char *const *wanted, uint32_t n_wanted,
+                                                 struct predict_result **result, struct gw_err *err);
+
+/*
+ * The same without a copy: the bytes lie in `holder`, without a budget, which is taken over, and is empty afterwards, whatever comes
+ * of it. Tensors' data stays where it is, so it is aligned to nothing.
+ */
+GW_MUST_CHECK enum gw_status worker_predict_take(struct arena *holder, const uint8_t *bytes, size_t size,
+                                                 uint32_t n_rows, const struct signature *declared,
                                                  const char *const *wanted, uint32_t n_wanted,
                                                  struct predict_result **result, struct gw_err *err);
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "health.pb-c.h"
+#include "replica/worker_split.h"
 #include "worker.pb-c.h"
 
 enum {
@@ -18,6 +19,7 @@ enum {
     METADATA_PAIRS_MAX = 64,
     METADATA_BYTES_MAX = 4096,
     HEALTH_BYTES_MAX = 1024,
+    FIELD_DATA = 15, /* of PredictResponse */
 };
 
 /* DT_* and TENSOR_* are the numbers of worker.proto. */
@@ -347,6 +349,31 @@ static enum gw_status read_row_errors(struct memory *memory, const Xebec__Worker
     return GW_OK;
 }
 
+/* protobuf-c copies what it unpacks: tensors' data, which is nearly all of a large reply, stays where it
+ * lies. */
+static enum gw_status unpack_reply(struct memory *memory, const uint8_t *bytes, size_t size,
+                                   Xebec__Worker__V1__PredictResponse **said, struct gw_err *err)
+{
+    struct split_count count;
+    ProtobufCAllocator allocator = {memory_take, memory_keep, memory};
+    if (!split_measure(bytes, size, FIELD_DATA, &count))
+        return memory_fault(memory, err);
+    struct split_place *places = memory_take(memory, count.n * sizeof *places);
+    ProtobufCBinaryData *data = places ? memory_take(memory, count.n * sizeof *data) : NULL;
+    uint8_t *rest = data ? memory_take(memory, count.rest) : NULL;
+    if (!rest)
+        return memory_fault(memory, err);
+    split_message(bytes, size, FIELD_DATA, places, rest);
+    *said = xebec__worker__v1__predict_response__unpack(&allocator, count.rest, rest);
+    if (!*said || (*said)->n_data)
+        return memory_fault(memory, err);
+    for (size_t i = 0; i < count.n; i++)
+        data[i] = (ProtobufCBinaryData){.len = places[i].size, .data = (uint8_t *)(uintptr_t)places[i].bytes};
+    (*said)->data = data;
+    (*said)->n_data = count.n;
+    return GW_OK;
+}
+
 /* What an honest reply can unfold to: its bytes, the tables beside them, and the row errors' structs. */
 static size_t reply_memory_limit(size_t size, uint32_t n_rows)
 {
@@ -357,22 +384,33 @@ enum gw_status worker_predict_read(const uint8_t *bytes, size_t size, uint32_t n
                                    const struct signature *declared, const char *const *wanted,
                                    uint32_t n_wanted, struct predict_result **result, struct gw_err *err)
 {
-    struct predict_result *reply = predict_result_new();
-    if (!reply)
+    struct arena memory = {0};
+    uint8_t *copy = arena_alloc(&memory, size);
+    if (!copy)
         return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-    reply->n_rows = n_rows;
-    reply->arena.limit = reply_memory_limit(size, n_rows);
-    struct memory memory = {.arena = &reply->arena};
-    ProtobufCAllocator allocator = {memory_take, memory_keep, &memory};
-    enum gw_status status;
+    if (size)
+        memcpy(copy, bytes, size);
+    return worker_predict_take(&memory, copy, size, n_rows, declared, wanted, n_wanted, result, err);
+}
 
-    const Xebec__Worker__V1__PredictResponse *said =
-        xebec__worker__v1__predict_response__unpack(&allocator, size, bytes);
-    if (!said) {
-        status = memory_fault(&memory, err);
-        goto fail;
+enum gw_status worker_predict_take(struct arena *holder, const uint8_t *bytes, size_t size, uint32_t n_rows,
+                                   const struct signature *declared, const char *const *wanted,
+                                   uint32_t n_wanted, struct predict_result **result, struct gw_err *err)
+{
+    Xebec__Worker__V1__PredictResponse *said = NULL;
+    struct predict_result *reply = predict_result_new();
+    if (!reply) {
+        arena_clear(holder);
+        return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
     }
-    status = read_outputs(&memory, said, declared, reply, err);
+    reply->n_rows = n_rows;
+    reply->arena = *holder;
+    reply->arena.limit = holder->bytes + reply_memory_limit(size, n_rows);
+    *holder = (struct arena){0};
+    struct memory memory = {.arena = &reply->arena};
+    enum gw_status status = unpack_reply(&memory, bytes, size, &said, err);
+    if (status == GW_OK)
+        status = read_outputs(&memory, said, declared, reply, err);
     if (status == GW_OK && n_wanted)
         status = keep_outputs(&memory, reply, wanted_name, wanted, n_wanted, err);
     else if (status == GW_OK && declared->n_outputs)

@@ -57,9 +57,11 @@ static size_t shorten(size_t length)
 }
 
 ssize_t __real_recv(int fd, void *bytes, size_t length, int flags);
+ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
 int __real_accept4(int fd, struct sockaddr *from, socklen_t *length, int flags);
 ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *length, int flags);
 
@@ -78,6 +80,18 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
         return __real_sendmsg(fd, message, flags);
     part.iov_len = shorten(part.iov_len);
     return __real_sendmsg(fd, &(struct msghdr){.msg_iov = &part, .msg_iovlen = 1}, flags);
+}
+
+/* Of the first part, as many as may be received. */
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    struct iovec part = message->msg_iov[0];
+    if (fails())
+        return -1;
+    if (fault->bytes == SIZE_MAX)
+        return __real_recvmsg(fd, message, flags);
+    part.iov_len = shorten(part.iov_len);
+    return __real_recvmsg(fd, &(struct msghdr){.msg_iov = &part, .msg_iovlen = 1}, flags);
 }
 
 int __wrap_accept4(int fd, struct sockaddr *from, socklen_t *length, int flags)

@@ -10,6 +10,7 @@ nothing of the SDKs, and does as the script says:
     words: "..."                what it says when it raises
     bad: N                      raise_rows, skew: rows that start with N; skew: none is every row
     by: N                       skew: what they are off by; "nan" makes them that
+    size: N                     vast: floats in a row; bulky: bytes
 
 Every mode but echo and those for outputs is a misbehaviour that the gateway must survive.
 """
@@ -30,7 +31,7 @@ DTYPES = {pb.BOOL: "?", pb.UINT8: "u1", pb.UINT16: "<u2", pb.UINT32: "<u4", pb.U
           pb.BF16: "<u2"}
 SCRIPT = {"model": "m", "version": "v1", "digest": "d1", "max_rows": 0, "inputs": {"x": ["FP32", [-1, -1]]},
           "outputs": {"y": ["FP32", [-1, -1]]}, "serving": True, "delay_ms": 0, "mode": "echo", "times": None,
-          "words": "the model is not amused", "bad": None, "by": 1}
+          "words": "the model is not amused", "bad": None, "by": 1, "size": 64 << 20}
 
 
 # --- tensors -------------------------------------------------------------------------------------
@@ -98,6 +99,24 @@ def sums(puppet, call):
     return response
 
 
+def sizes(puppet, call):
+    """How many bytes each row has, as INT64."""
+    name = next(iter(puppet.script["outputs"]))
+    response = pb.PredictResponse()
+    rows = [row.nbytes if row.dtype != object else sum(map(len, row.flat))
+            for row in call.tensors[0][1].reshape(call.entry["rows"], -1)]
+    add_output(response, name, numpy.array(rows, "<i8"), pb.INT64)
+    return response
+
+
+def vast(puppet, call):
+    """Rows of 0, 1, 2 and so on, far more than was asked about."""
+    name = next(iter(puppet.script["outputs"]))
+    response = pb.PredictResponse()
+    add_output(response, name, numpy.tile(numpy.arange(puppet.script["size"], dtype="<f4"), (call.entry["rows"], 1)), pb.FP32)
+    return response
+
+
 def negated(puppet, call):
     """Not the echo: so an answer tells which of two models gave it."""
     response = pb.PredictResponse()
@@ -152,8 +171,8 @@ def wrong_size(puppet, call):
 
 
 def bulky(puppet, call):
-    """64 MiB where a few bytes were due."""
-    return b"\x00" * (64 << 20)
+    """64 MiB, or more, where a few bytes were due."""
+    return b"\x00" * puppet.script["size"]
 
 
 def garbage_bytes(puppet, call):
@@ -191,7 +210,7 @@ def die_mid_call(puppet, call):
     os.kill(os.getpid(), 9)
 
 
-MODES = {mode.__name__: mode for mode in (echo, skew, moody, sums, negated, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
+MODES = {mode.__name__: mode for mode in (echo, skew, moody, sums, sizes, vast, negated, document, stall, wrong_rows, wrong_type, wrong_name, wrong_size,
                                           bulky, garbage_bytes, raise_all, reject, raise_rows, wrong_error_row, shed,
                                           die_mid_call)}
 

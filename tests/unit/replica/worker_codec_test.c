@@ -274,7 +274,6 @@ Test(worker_predict, a_true_reply_is_believed)
     cr_assert_null(result->row_errors);
     cr_assert_str_eq(result->outputs[0].spec.name, "label");
     cr_assert_arr_eq(result->outputs[0].data, LABELS, sizeof LABELS);
-    cr_assert_eq((uintptr_t)result->outputs[0].data % 8, 0);
     cr_assert_eq(result->outputs[1].spec.encoding, TENSOR_JSON, "the reply says so, nobody else does");
     size_t bytes;
     const uint8_t *row = tensor_row(&result->outputs[1], 2, &bytes);
@@ -555,6 +554,54 @@ Test(worker_predict, what_is_no_message_is_refused)
         worker_predict_read((const uint8_t *)"\xFF\xFF\xFF", 3, 1, &ANYTHING, NULL, 0, &result, &err),
         GW_E_CONTRACT);
     cr_assert_str_eq(err.what, "the reply is not the message of the worker protocol");
+}
+
+/* Its data stays where it lies, whether it comes first, last, or between what describes it. */
+Test(worker_predict, a_reply_that_is_taken_over_is_not_copied)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+    } spec = {"\x0a\x08\x0a\x01y\x10\x0b\x1a\x01\x01", 10}, value = {"\x7a\x04wxyz", 6}; /* y: FP32[1] */
+    for (int order = 0; order < 2; order++) {
+        struct arena holder = {0};
+        struct predict_result *result = NULL;
+        struct gw_err err = {.what = ""};
+        uint8_t *bytes = arena_alloc(&holder, spec.size + value.size);
+        memcpy(bytes + (order ? value.size : 0), spec.bytes, spec.size);
+        memcpy(bytes + (order ? 0 : spec.size), value.bytes, value.size);
+        cr_assert_eq(
+            worker_predict_take(&holder, bytes, spec.size + value.size, 1, &ANYTHING, NULL, 0, &result, &err),
+            GW_OK, "%s", err.what);
+        cr_expect_null(holder.blocks);
+        cr_expect_eq(result->outputs[0].data, bytes + (order ? 2 : spec.size + 2));
+        cr_expect_arr_eq(result->outputs[0].data, "wxyz", 4);
+        predict_result_unref(result);
+    }
+}
+
+Test(worker_predict, a_lie_that_is_taken_over_is_freed_too)
+{
+    static const char *const lies[] = {"\x7a",
+                                       "\x7a\x05wxyz",
+                                       "\x78\x01",
+                                       "\x7b\x7c",
+                                       "\xff\xff\xff\xff\xff\x01",
+                                       "\x7a\xff\xff\xff\xff\xff\x01",
+                                       "\x08\xff",
+                                       "\x79\x01\x02",
+                                       "\x7a\x01w"};
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        struct arena holder = {0};
+        struct predict_result *result = NULL;
+        struct gw_err err;
+        size_t size = strlen(lies[i]);
+        uint8_t *bytes = arena_alloc(&holder, size);
+        memcpy(bytes, lies[i], size);
+        cr_expect_eq(worker_predict_take(&holder, bytes, size, 1, &ANYTHING, NULL, 0, &result, &err),
+                     GW_E_CONTRACT, "lie %zu", i);
+        cr_expect_null(holder.blocks);
+    }
 }
 
 Test(worker_predict, a_reply_that_unfolds_without_bound_is_refused)
