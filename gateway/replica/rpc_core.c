@@ -21,6 +21,7 @@
 #include <grpc/support/log.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,9 +34,13 @@
 enum {
     KEEPALIVE_MS = 20000, /* a ping when calls hang that long: finds hosts that vanished without a word */
     KEEPALIVE_TIMEOUT_MS = 5000, /* no answer to it: the connection is dead */
+    REPLIES_FIRST = 4,           /* for so many at a time there is memory from the start, */
+    REPLIES_SPARE = 16 << 20,    /* and so much more for all else that gRPC remembers of a channel */
     ASK_NAMES_AGAIN_US =
         5000000, /* gRPC asks again for a name it did not find after up to 2 minutes: too long */
 };
+
+static const char QUOTA_FULL[] = "Buffers full"; /* how gRPC puts it */
 
 struct core_client {
     struct rpc_client base;
@@ -48,6 +53,9 @@ struct core_channel {
     struct rpc_channel base;
     struct core_client *client;
     grpc_channel *grpc;
+    grpc_resource_quota *quota;  /* for the replies of so many */
+    uint32_t quota_calls, calls; /* calls; how many there are */
+    size_t max_message_bytes;
     uint32_t refs;               /* the owner's, one a call, the watch's */
     uint64_t usual_us;           /* what a call takes, smoothed; 0 until one came back */
     bool closed;                 /* the owner is gone */
@@ -77,7 +85,9 @@ struct core_call {
 
 static void grpc_says(gpr_log_func_args *line);
 static void client_release(struct core_client *client);
-static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options);
+static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options,
+                                  grpc_resource_quota *quota);
+static void channel_expect(struct core_channel *channel, uint32_t calls);
 static void channel_release(struct core_channel *channel);
 static void channel_watch_on(struct core_channel *channel, grpc_connectivity_state last);
 static void channel_changed(struct loop_task *task);
@@ -143,7 +153,10 @@ static struct rpc_channel *core_channel_new(struct rpc_client *base, const char 
         return NULL;
     channel->base.transport = &rpc_core;
     channel->client = client;
-    channel->grpc = channel_open(address, options);
+    channel->max_message_bytes = options->max_message_bytes;
+    channel->quota = grpc_resource_quota_create(NULL);
+    channel_expect(channel, REPLIES_FIRST);
+    channel->grpc = channel_open(address, options, channel->quota);
     channel->refs = 1;
     channel->watch.task.run = channel_changed;
     channel->names_timer.fire = channel_ask_names;
@@ -183,9 +196,13 @@ static grpc_arg arg_int(const char *key, size_t value)
                       .value.integer = value < INT_MAX ? (int)value : INT_MAX};
 }
 
-static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options)
+static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options,
+                                  grpc_resource_quota *quota)
 {
     grpc_arg args[] = {
+        {.type = GRPC_ARG_POINTER,
+         .key = (char *)(uintptr_t)GRPC_ARG_RESOURCE_QUOTA,
+         .value.pointer = {quota, grpc_resource_quota_arg_vtable()}},
         arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, options->max_message_bytes),
         arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, options->backoff_min_ms),
         arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, options->backoff_max_ms),
@@ -216,8 +233,20 @@ static void channel_release(struct core_channel *channel)
 {
     if (--channel->refs)
         return;
+    grpc_resource_quota_unref(channel->quota);
     client_release(channel->client);
     free(channel);
+}
+
+/*
+ * gRPC judges the size of a reply when it has read all of it. What it has read of replies that nobody has
+ * judged is therefore bounded by a quota: when that is full, one of the calls has too large a reply, and is
+ * reset by gRPC.
+ */
+static void channel_expect(struct core_channel *channel, uint32_t calls)
+{
+    channel->quota_calls = calls;
+    grpc_resource_quota_resize(channel->quota, REPLIES_SPARE + calls * channel->max_message_bytes);
 }
 
 /* Asks gRPC to say when the state is no longer `last`. */
@@ -338,6 +367,9 @@ static void call_link(struct core_call *call, struct core_channel *channel)
 {
     call->channel = channel;
     channel->refs++;
+    channel->calls++;
+    if (channel->calls > channel->quota_calls)
+        channel_expect(channel, 2 * channel->calls);
     call->next = channel->in_flight;
     call->link = &channel->in_flight;
     if (call->next)
@@ -347,6 +379,7 @@ static void call_link(struct core_call *call, struct core_channel *channel)
 
 static void call_unlink(struct core_call *call)
 {
+    call->channel->calls--;
     *call->link = call->next;
     if (call->next)
         call->next->link = call->link;
@@ -401,6 +434,8 @@ static enum gw_status status_of(const struct core_call *call, const char *words)
 {
     if (call->code == GRPC_STATUS_CANCELLED && call->cancelled)
         return GW_E_CANCELLED;
+    if (call->code == GRPC_STATUS_RESOURCE_EXHAUSTED && says(words, QUOTA_FULL))
+        return GW_E_CONTRACT;
     if ((call->code == GRPC_STATUS_UNKNOWN && says(words, "Stream removed")) ||
         (call->code == GRPC_STATUS_INTERNAL && says(words, "RST_STREAM")))
         return GW_E_NO_REPLICA;
@@ -444,7 +479,10 @@ static void call_ended(struct loop_task *task)
         reply.status = call->cancelled ? GW_E_CANCELLED : GW_E_NO_REPLICA;
         reply.message = "not connected";
         reply.unsent = true;
-    } else if ((reply.status = status_of(call, words)) == GW_OK) {
+    } else if ((reply.status = status_of(call, words)) == GW_E_CONTRACT && says(words, QUOTA_FULL)) {
+        snprintf(words, sizeof words, "the reply is larger than max: limits.message allows %zu bytes",
+                 call->channel->max_message_bytes);
+    } else if (reply.status == GW_OK) {
         reply_read(&reply, call->reply);
     }
     reply.sent_us = call->sent_us;

@@ -123,6 +123,11 @@ class Gateway:
         pages = int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
+    def resident_most_mib(self):
+        """The most it ever was."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
     # --- the end ---------------------------------------------------------------------------------
 
     def terminate(self):
