@@ -30,7 +30,6 @@ enum {
     BODY_READ_LEAST = 4 << 10, /* of a body: less is not worth a system call of its own */
     BODY_READ_MAX = 1 << 20,   /* then others have their turn */
     BEHIND_MAX = 64,           /* between two pieces of a body */
-    LINGER_BYTES = 1 << 20,    /* read away while CLOSING */
     LINGER_US = 1000000,
     LOOK_US = 250000, /* how often a client that is not read from is looked at */
     CLIENT_TEXT = 46, /* an IPv6 address */
@@ -368,7 +367,8 @@ static void take(struct conn *conn, const char *bytes, size_t length)
         break;
     case CONN_CLOSING:
         conn->discarded += length;
-        if (conn->discarded > LINGER_BYTES)
+        if (conn->discarded >
+            conn->edge->limits.body_bytes) /* a refused body is heard out, within LINGER_US */
             conn_close(conn);
         break;
     case CONN_STREAMS:
