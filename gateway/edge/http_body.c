@@ -6,23 +6,15 @@
 enum { FIRST_ROOM = 64 << 10 }; /* for a body that does not come with its header */
 
 /*
- * Fourfold at first, as the arena keeps the old room until the end: what is given up, and copied, is a third
- * of a mebibyte at most. From there on it grows without a copy, so twofold is enough.
+ * Grows fourfold, as the arena keeps the old room until the end: what is given up is a third of what is held;
+ * but to no more than `ceiling`, or what is needed.
  */
-static size_t next_room(size_t room)
-{
-    if (room < FIRST_ROOM)
-        return FIRST_ROOM;
-    return room < ARENA_MAPPED ? 4 * room : 2 * room;
-}
-
-/* To no more than `ceiling`, or what is needed. */
 bool http_body_reserve(struct http_body *body, size_t needs, size_t ceiling)
 {
     struct http_message *message = body->message;
     if (message->body && needs <= body->room)
         return true;
-    size_t room = next_room(body->room);
+    size_t room = body->room > FIRST_ROOM / 4 ? 4 * body->room : FIRST_ROOM;
     room = room < ceiling ? room : ceiling;
     room = room > needs ? room : needs;
     char *bytes = arena_grow(body->arena, message->body, message->body_length, room + HTTP_BODY_PADDING);

@@ -134,18 +134,13 @@ static bool prefix_judge(struct h2_reply *reply)
     return reply->trouble == GW_OK;
 }
 
-/* Room for so many bytes more, which have arrived or begin to. */
+/* Room for so many bytes more, which have arrived or begin to. Who has sent a little is believed the rest. */
 static bool reply_reserve(struct h2_reply *reply, size_t length)
 {
-    size_t needed = reply->size + length, room = reply->room;
-    if (needed <= room)
+    size_t needed = reply->size + length;
+    if (needed <= reply->room)
         return true;
-    if (!room)
-        room = reply->expected < ARENA_MAPPED ? ROOM_FIRST : ARENA_MAPPED; /* which costs nothing unused */
-    while (room < needed)
-        room *= room < ARENA_MAPPED ? 4 : 2; /* what is small is copied as it grows */
-    if (room > reply->expected)
-        room = reply->expected;
+    size_t room = needed <= ROOM_FIRST && reply->expected > ROOM_FIRST ? ROOM_FIRST : reply->expected;
     uint8_t *bytes = arena_grow(&reply->arena, reply->bytes, reply->size, room);
     if (!bytes)
         return false;

@@ -1,15 +1,10 @@
-/*
- * arena: blocks from malloc, newest first, doubling up to 64 KiB; an allocation is a pointer moved on. What
- * has grown large has a mapping of its own, which the system makes longer without copying it, and whose pages
- * cost nothing before they are touched.
- */
+/* arena: blocks from malloc, newest first, doubling up to 64 KiB; an allocation is a pointer moved on. */
 #include "support/arena.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { ALIGNMENT = 16, FIRST_BLOCK = 2048, LARGEST_BLOCK = 65536 };
 
@@ -89,61 +84,17 @@ void *arena_array(struct arena *arena, size_t count, size_t size)
     return __builtin_mul_overflow(count, size, &bytes) ? NULL : arena_alloc(arena, bytes);
 }
 
-static void *map_new(struct arena *arena, size_t bytes)
-{
-    size_t want = sizeof(struct arena_block) + bytes;
-    if (want > room_left(arena))
-        return NULL;
-    struct arena_block *block = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (block == MAP_FAILED)
-        return NULL;
-    block->next = arena->mapped;
-    block->bytes = want;
-    arena->mapped = block;
-    arena_count(arena, want);
-    return block->room;
-}
-
-/* What points to the mapping of this allocation; NULL: it has none. */
-static struct arena_block **find_mapping(struct arena *arena, const void *room)
-{
-    for (struct arena_block **link = &arena->mapped; *link; link = &(*link)->next)
-        if ((*link)->room == room)
-            return link;
-    return NULL;
-}
-
-static void *map_grow(struct arena *arena, struct arena_block **link, size_t bytes)
-{
-    struct arena_block *block = *link;
-    size_t had = block->bytes, want = sizeof *block + bytes;
-    if (want <= had)
-        return block->room;
-    if (want - had > room_left(arena))
-        return NULL;
-    block = mremap(block, had, want, MREMAP_MAYMOVE);
-    if (block == MAP_FAILED)
-        return NULL;
-    block->bytes = want;
-    *link = block;
-    arena_count(arena, want - had);
-    return block->room;
-}
-
 void *arena_grow(struct arena *arena, void *old, size_t old_bytes, size_t new_bytes)
 {
     if (new_bytes > SIZE_MAX / 2)
         return NULL;
-    struct arena_block **mapping = find_mapping(arena, old);
-    if (mapping)
-        return map_grow(arena, mapping, new_bytes);
     size_t had = align_up(old_bytes ? old_bytes : 1), wants = align_up(new_bytes ? new_bytes : 1);
     bool newest = old && (char *)old + had == arena->at;
     if (newest && (size_t)(arena->end - (char *)old) >= wants) {
         arena->at = (char *)old + wants;
         return old;
     }
-    void *room = new_bytes < ARENA_MAPPED ? arena_alloc(arena, new_bytes) : map_new(arena, new_bytes);
+    void *room = arena_alloc(arena, new_bytes);
     if (room && old)
         memcpy(room, old, old_bytes < new_bytes ? old_bytes : new_bytes);
     return room;
@@ -179,10 +130,6 @@ void arena_clear(struct arena *arena)
     for (struct arena_block *block = arena->blocks, *next; block; block = next) {
         next = block->next;
         free(block);
-    }
-    for (struct arena_block *block = arena->mapped, *next; block; block = next) {
-        next = block->next;
-        munmap(block, block->bytes);
     }
     if (arena->budget)
         arena->budget->bytes -= arena->bytes;

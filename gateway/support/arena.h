@@ -20,9 +20,8 @@ struct arena_budget {
 
 struct arena {
     struct arena_block *blocks; /* newest first */
-    struct arena_block *mapped; /* of what arena_grow() has made large: one each */
     char *at, *end;             /* free room in the newest block */
-    size_t bytes;               /* taken from the system so far */
+    size_t bytes;               /* taken from malloc so far */
     size_t limit;               /* arena_alloc() returns NULL beyond this many bytes; 0: no limit */
     struct arena_budget *budget; /* and beyond what is left of this; NULL: none */
 };
@@ -32,11 +31,7 @@ void *arena_alloc(struct arena *arena, size_t bytes) GW_MUST_CHECK;
 void *arena_zalloc(struct arena *arena, size_t bytes) GW_MUST_CHECK;
 /* As arena_alloc for count * size, NULL if that overflows. */
 void *arena_array(struct arena *arena, size_t count, size_t size) GW_MUST_CHECK;
-/*
- * Grows the newest allocation in place where possible, else allocates and copies. old may be NULL with old_bytes 0.
- * From ARENA_MAPPED bytes on growing copies nothing more, gives nothing up, and takes memory only as it is used.
- */
-enum { ARENA_MAPPED = 1 << 20 };
+/* Grows the newest allocation in place where possible, else allocates and copies. old may be NULL with old_bytes 0. */
 void *arena_grow(struct arena *arena, void *old, size_t old_bytes, size_t new_bytes) GW_MUST_CHECK;
 /* A terminated copy of text[0..length). */
 char *arena_text(struct arena *arena, const char *text, size_t length) GW_MUST_CHECK;

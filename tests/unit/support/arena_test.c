@@ -96,61 +96,6 @@ Test(arena, grows_step_by_step_without_loss)
     arena_clear(&arena);
 }
 
-/* What has a mapping keeps its bytes however often it grows, and others come and go beside it. */
-Test(arena, grows_what_is_large_without_giving_anything_up)
-{
-    struct arena arena = {.limit = 64 << 20};
-    uint32_t *one = NULL, *other = NULL;
-    size_t count = 0;
-    for (size_t room = 1 << 10; room <= 4 << 20; room *= 2) {
-        one = arena_grow(&arena, one, count * sizeof *one, room * sizeof *one);
-        other = arena_grow(&arena, other, count * sizeof *other, room * sizeof *other);
-        cr_assert(one && other && arena_alloc(&arena, 100));
-        cr_assert_eq((uintptr_t)one % 16, 0);
-        for (; count < room; count++) {
-            one[count] = (uint32_t)count;
-            other[count] = ~(uint32_t)count;
-        }
-    }
-    for (uint32_t i = 0; i < count; i++)
-        cr_assert(one[i] == i && other[i] == ~i, "%u", i);
-    cr_expect_lt(arena.bytes, 2 * count * sizeof *one + (5 << 20), "%zu bytes: the rest was given up",
-                 arena.bytes);
-    cr_expect_eq(arena_grow(&arena, one, count * sizeof *one, 100), one, "there is room for less");
-    arena_clear(&arena);
-    cr_assert_eq(arena.bytes, 0);
-    cr_assert_null(arena.mapped);
-}
-
-Test(arena, what_is_large_counts_too)
-{
-    struct arena_budget budget = {.limit = 5 << 20};
-    struct arena arena = {.budget = &budget}, other = {.budget = &budget};
-    char *large = arena_grow(&arena, NULL, 0, 2 << 20);
-    cr_assert_geq(budget.bytes, 2u << 20);
-    memset(large, 'x', 2 << 20);
-    cr_assert_null(arena_grow(&arena, large, 2 << 20, 6 << 20));
-    cr_assert_eq(large[(2 << 20) - 1], 'x', "it is as it was");
-    large = arena_grow(&arena, large, 2 << 20, 4 << 20);
-    cr_assert_eq(large[(2 << 20) - 1], 'x');
-    cr_assert_eq(large[2 << 20], 0);
-    cr_assert_null(arena_grow(&other, NULL, 0, 2 << 20));
-    arena_clear(&arena);
-    cr_assert_eq(budget.bytes, 0);
-    cr_assert_not_null(arena_grow(&other, NULL, 0, 2 << 20));
-    arena_clear(&other);
-}
-
-Test(arena, what_the_system_will_not_give_is_refused)
-{
-    struct arena arena = {0};
-    char *large = arena_grow(&arena, NULL, 0, 2 << 20);
-    cr_assert_null(arena_grow(&arena, NULL, 0, SIZE_MAX / 4));
-    cr_assert_null(arena_grow(&arena, large, 2 << 20, SIZE_MAX / 4));
-    cr_assert_eq(large[0], 0);
-    arena_clear(&arena);
-}
-
 Test(arena, copies_text_and_prints)
 {
     struct arena arena = {0};
