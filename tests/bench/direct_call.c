@@ -248,7 +248,7 @@ static struct options read_options(int argc, char **argv)
         if (option == 'r')
             options.rows = (uint32_t)number(optarg, 1, 1 << 20);
         else if (option == 'f')
-            options.floats = (uint32_t)number(optarg, 1, 1 << 20);
+            options.floats = (uint32_t)number(optarg, 1, 1 << 28);
         else if (option == 's')
             options.seconds = number(optarg, 0.01, 3600);
         else if (option == 'k')
