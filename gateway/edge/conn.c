@@ -30,6 +30,7 @@ enum {
     BODY_READ_LEAST = 4 << 10, /* of a body: less is not worth a system call of its own */
     BODY_READ_MAX = 1 << 20,   /* then others have their turn */
     BEHIND_MAX = 64,           /* between two pieces of a body */
+    LINGER_BYTES = 1 << 20,    /* read away while CLOSING */
     LINGER_US = 1000000,
     LOOK_US = 250000, /* how often a client that is not read from is looked at */
     CLIENT_TEXT = 46, /* an IPv6 address */
@@ -360,6 +361,14 @@ static void take_first(struct conn *conn, const char *bytes, size_t length)
     take(conn, bytes, length);
 }
 
+/* Most clients read no reply before they have sent their body: one that is refused is heard out, if time
+ * allows. */
+static size_t linger_bytes(const struct conn *conn)
+{
+    size_t body = conn->edge->limits.body_bytes;
+    return conn->http2 || body < LINGER_BYTES ? LINGER_BYTES : body;
+}
+
 static void take(struct conn *conn, const char *bytes, size_t length)
 {
     switch (conn->state) {
@@ -367,8 +376,7 @@ static void take(struct conn *conn, const char *bytes, size_t length)
         break;
     case CONN_CLOSING:
         conn->discarded += length;
-        if (conn->discarded >
-            conn->edge->limits.body_bytes) /* a refused body is heard out, within LINGER_US */
+        if (conn->discarded > linger_bytes(conn))
             conn_close(conn);
         break;
     case CONN_STREAMS:

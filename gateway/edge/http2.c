@@ -25,8 +25,8 @@
  * for all of them. What it costs us is bounded by the arenas, not by these.
  */
 enum { STREAM_WINDOW = 1 << 20, CONNECTION_WINDOW = 4 << 20 };
-/* What a client may send in one frame. Clients that do are received from without a copy. */
-enum { FRAME_BYTES = 256 << 10, FRAME_LARGE = 16 << 10 };
+/* The largest frames that a client may send, HTTP/2's default, are received where they stay. */
+enum { FRAME_LARGE = 16 << 10 };
 enum {
     FRAME_HEADER_BYTES = 9,
     EARNED = 4,           /* controls that a request, or a piece of a reply, may bring along */
@@ -103,7 +103,6 @@ struct http2 *http2_new(const struct http2_limits *limits, http2_event_fn *event
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits->streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
-        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME_BYTES},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)limits->header_bytes},
     };
     struct http2 *http2 = calloc(1, sizeof *http2);
