@@ -146,7 +146,7 @@ static void reply_metadata(const struct place *place)
     struct buf body = {0};
     write_name(&body, "{\"name\":", place->endpoint->name);
     write_versions(&body, place);
-    buf_text(&body, ",\"platform\":\"xebec\",\"inputs\":[");
+    buf_text(&body, ",\"platform\":\"xebec_worker\",\"inputs\":["); /* <project>_<format>, as specified */
     write_specs(&body, signature->inputs, signature->n_inputs);
     buf_text(&body, "],\"outputs\":[");
     write_specs(&body, signature->outputs, signature->n_outputs);

@@ -53,13 +53,13 @@ def ask(*arguments):
 
 
 def test_the_command(tmp_path):
-    with WrongServer("infer.id") as server:
+    with WrongServer("infer.id.any") as server:
         done = ask("--url", server.url, "--grpc", server.grpc, "--model", "Echo", "--json", tmp_path / "report.json")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "MUST that fail: infer.id\n" in done.stdout and "'Grüße" in done.stdout
+    assert "MUST that fail: infer.id.any\n" in done.stdout and "'Grüße" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["counts"]["MUST"]["fail"] == 1 and report["counts"]["SHOULD"]["fail"] == 0
-    found = next(each for each in report["clauses"] if each["name"] == "infer.id")
+    found = next(each for each in report["clauses"] if each["name"] == "infer.id.any")
     assert found["verdict"] == "fail" and found["section"] and "Gr" in found["exchanges"][-1]["received"]
 
 

@@ -53,6 +53,11 @@ class Model:
         if is_wrong:
             raise Accepted if self.on(clause) else Refused(words, status)
 
+    def id(self, name):
+        if self.on(f"{self.over}infer.id") and name.isascii():
+            return ""
+        return name.encode("ascii", "replace").decode() if self.on(f"{self.over}infer.id.any") else name
+
     def metadata(self, model, over):
         """over: "metadata" or "grpc.metadata"."""
         inputs, outputs, versions = list(MODELS[model]), outputs_of(model), list(VERSIONS)
@@ -391,7 +396,7 @@ class Rest(BaseHTTPRequestHandler, Model):
                 "model_version": 1 if self.on("infer.response.model_version") and not version else
                 "1" if self.on("infer.version") else version or VERSIONS[-1], "parameters": {"took": 1}}
         if "id" in document:
-            told["id"] = document["id"].encode("ascii", "replace").decode() if self.on("infer.id") else document["id"]
+            told["id"] = self.id(document["id"])
         if self.on("infer.response.parameters"):
             told["parameters"] = [1]
         asked = document.get("parameters", {}).get("binary_data_output", False)
@@ -521,7 +526,7 @@ class Grpc(Model):
     def response(self, request, found, raw):
         version = "" if self.on("grpc.infer.version") else request.model_version or VERSIONS[-1]
         told = self.pb.ModelInferResponse(model_name="another" if self.on("grpc.infer.model_name") else request.model_name, model_version=version,
-                                          id="" if self.on("grpc.infer.id") else request.id)
+                                          id=self.id(request.id))
         for each in found:
             shape = [3] if self.on("grpc.infer.size") and each.name == "rows" else each.shape
             added = told.outputs.add(name=each.name, datatype=each.datatype, shape=shape)

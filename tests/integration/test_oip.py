@@ -64,7 +64,7 @@ def test_every_datatype_comes_back(puppet, gateway_for, triton, datatype, rows, 
 def test_what_triton_is_told(puppet, gateway_for, triton):
     told = triton(typed(puppet, gateway_for, "FP32", [-1, 3]), "FP32", [[1, 2, 3]], "binary")
     assert told["server"]["name"] == "xebec" and "binary_tensor_data" in told["server"]["extensions"]
-    assert told["model"] == {"name": "e", "versions": ["v1"], "platform": "xebec",
+    assert told["model"] == {"name": "e", "versions": ["v1"], "platform": "xebec_worker",
                              "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
                              "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}]}
     assert told["config"]["max_batch_size"] == 16384
@@ -74,6 +74,17 @@ def test_what_triton_is_told(puppet, gateway_for, triton):
     assert told["no version"] == ["404", "nine: the endpoint has no such version"]
     assert told["unknown output"] == ["400", "output z: the model has no output of this name"]
     assert told["load"][0] == "501"
+
+
+@pytest.mark.parametrize("how", ["json", "binary"])
+def test_tritons_asynchronous_client(puppet, gateway_for, how):
+    gateway = typed(puppet, gateway_for, "FP32", [-1, 3])
+    done = subprocess.run([client_python("triton"), CLIENT.with_name("triton_aio.py"), f"127.0.0.1:{gateway.port}", "FP32", "[[1, 2, 3]]", how],
+                          capture_output=True, text=True, timeout=PATIENCE * 2)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["same"] == [True] * 8 and told["ids"] == list("01234567") and told["model"]["versions"] == ["v1"]
+    assert told["no model"] == ["404", "nobody: no endpoint has this name"]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

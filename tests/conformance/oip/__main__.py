@@ -30,6 +30,8 @@ def parse():
     parser.add_argument("--model", help="the model to ask")
     parser.add_argument("--input", action="append", default=[], type=parse_spec, metavar="NAME:DATATYPE:SIZE,...",
                         help="an input, where the metadata does not tell; -1 for sizes that vary; may be given again")
+    parser.add_argument("--extension", action="append", default=[], metavar="NAME",
+                        help="an extension that the server has and does not list (binary_tensor_data); may be given again")
     parser.add_argument("--only", action="append", metavar="PATTERN", help="clauses of these names alone ('refuse.*'); may be given again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, too")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS", help="how long an answer may take (default 10)")
@@ -48,7 +50,7 @@ def main():
         for each in clauses:
             print(f"{each.level:<6}  {each.name:<28}  {each.says}\n{' ' * 38}{each.section}")
         return 0
-    target = Target(args.url, args.model, Rpc(args.grpc, args.timeout) if args.grpc else None, args.input, args.timeout)
+    target = Target(args.url, args.model, Rpc(args.grpc, args.timeout) if args.grpc else None, args.input, args.extension, args.timeout)
     if args.url:
         try:
             target.ask("GET", "v2/health/live")

@@ -12,12 +12,12 @@ NO_VERSION = "conformance-no-such-version"
 
 
 class Target:
-    def __init__(self, url, model, rpc=None, inputs=(), timeout=10.0):
-        """inputs: Specs to go by instead of the metadata's. rpc: an Rpc, or None."""
+    def __init__(self, url, model, rpc=None, inputs=(), extensions=(), timeout=10.0):
+        """inputs: Specs to go by instead of the metadata's. extensions: that the server has, listed or not. rpc: an Rpc, or None."""
         self.transcript, self.refusals, self.rpc_refusals = [], [], []
         self.wire = Wire(url, timeout, self.transcript) if url else None
         self.url, self.model, self.rpc = url, model, rpc
-        self._given = tuple(inputs)
+        self._given, self._has = tuple(inputs), list(extensions)
         if rpc:
             rpc.transcript = self.transcript
 
@@ -47,7 +47,7 @@ class Target:
     @functools.cached_property
     def extensions(self):
         extensions = self._object("v2").get("extensions")
-        return extensions if isinstance(extensions, list) else []
+        return self._has + (extensions if isinstance(extensions, list) else [])
 
     def _object(self, path):
         try:
