@@ -9,6 +9,7 @@ model that gives occasion for it.
 """
 import argparse
 import datetime
+import html
 import json
 import subprocess
 import sys
@@ -167,7 +168,7 @@ def table(results):
         row = [board[name][clause["name"]] for name in names]
         if any(verdict == "fail" for verdict, _ in row):
             cells = [cell(verdict, reason, SERVERS[name].title, clause["name"], notes) for name, (verdict, reason) in zip(names, row)]
-            lines.append(f"| `{clause['name']}` {clause['says']} | {clause['level']} | " + " | ".join(cells) + " |")
+            lines.append(f"| `{clause['name']}` {html.escape(clause['says'], quote=False)} | {clause['level']} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *notes])
 
 
