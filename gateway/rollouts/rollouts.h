@@ -41,7 +41,7 @@ bool rollouts_start(struct rollouts *rollouts, struct gateway *gateway) GW_MUST_
 void rollouts_stop(struct rollouts *rollouts); /* nothing changes by itself any more. Before the gateway drains */
 void rollouts_free(struct rollouts *rollouts); /* after the gateway. NULL is harmless */
 
-/* A change that a person asks for. */
+/* A change that a person asks for: rollout_asks. */
 struct rollout_ask {
     const char *endpoint, *who, *why;  /* who: where it came from, and a name if one was given */
     const struct node *weights;        /* rollouts_set(): a map from arms to numbers; arms that it does not name keep theirs */
@@ -55,7 +55,7 @@ GW_MUST_CHECK rollout_action rollouts_set;
 GW_MUST_CHECK rollout_action rollouts_reset; /* by the file again; a canary: from its beginning */
 GW_MUST_CHECK rollout_action rollouts_promote, rollouts_rollback, rollouts_pause, rollouts_resume; /* a canary */
 
-/* Where an endpoint stands, as JSON: of all of them, or of one. GW_E_NOT_FOUND. */
+/* Where an endpoint stands, as JSON: of all of them, or of one: rollout_view. GW_E_NOT_FOUND. */
 void rollouts_write_all(const struct rollouts *rollouts, struct buf *out);
 GW_MUST_CHECK enum gw_status rollouts_write_one(const struct rollouts *rollouts, const char *endpoint, struct buf *out,
                                                 struct gw_err *err);
