@@ -1,21 +1,18 @@
 /*
  * admin: what an operator asks, answered from snapshots that any thread may take; and what an operator
- * changes, by those who do the changing.
+ * changes, by those who do the changing. First health, then what is done, then the way from a path to all of
+ * it.
  */
 #include "admin.h"
 
-#include <fcntl.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
+#include "admin_permit.h"
 #include "admin_rollouts.h"
+#include "admin_status.h"
 #include "edge/listener.h"
-#include "replica/pool.h"
 #include "shadows.h"
-#include "support/log.h"
 
 static void admin_reply(struct exchange *exchange, struct http_reply *reply);
 
@@ -27,23 +24,11 @@ struct admin {
     struct rollouts *rollouts;
     struct listener *listener;
     struct config_limits limits;
-    struct replica_status *replicas; /* room for one version's */
-    struct discovery_status *names;  /* likewise */
-    uint64_t started_us;
+    struct admin_status status;
     bool draining, opened; /* opened: every version has had a replica, or timeouts.start is over */
 };
 
 /* --- /health --- */
-
-static uint32_t version_ready_replicas(struct admin *admin, uint32_t index, uint32_t *known)
-{
-    uint32_t ready = 0, n = pool_status(version_pool(gateway_version(admin->gateway, index)), admin->replicas,
-                                        POOL_REPLICAS_MAX);
-    *known = n;
-    for (uint32_t i = 0; i < *known; i++)
-        ready += admin->replicas[i].state == REPLICA_READY;
-    return ready;
-}
 
 static int write_live(struct admin *admin, struct buf *out)
 {
@@ -65,8 +50,7 @@ static struct buf name_waiting(struct admin *admin, bool all)
     const struct config *config = gateway_config(admin->gateway);
     struct buf waiting = {0};
     for (uint32_t i = 0; i < config->n_versions; i++) {
-        uint32_t known;
-        if (version_ready_replicas(admin, i, &known) || (!all && is_for_shadows(config->versions[i])))
+        if (admin_status_ready(&admin->status, i) || (!all && is_for_shadows(config->versions[i])))
             continue;
         buf_text(&waiting, waiting.length ? "," : "");
         buf_json_text(&waiting, config->versions[i]->full_name, strlen(config->versions[i]->full_name));
@@ -103,204 +87,17 @@ static int write_serving(struct admin *admin, struct buf *out)
     struct buf waiting = name_waiting(admin, false);
     bool all_there = !waiting.length && !waiting.failed;
     uint64_t start_us = gateway_config(admin->gateway)->timeouts.start_us;
-    admin->opened = admin->opened || all_there || loop_now_us() - admin->started_us >= start_us;
+    admin->opened = admin->opened || all_there || loop_now_us() - admin->status.started_us >= start_us;
     return write_verdict(admin, "serving", admin->opened, &waiting, out);
 }
 
-/* --- /status --- */
-
-static void write_specs(struct buf *out, const char *key, const struct tensor_spec *specs, uint32_t n)
-{
-    buf_printf(out, "\"%s\":[", key);
-    for (uint32_t i = 0; i < n; i++) {
-        buf_text(out, i ? ",{" : "{");
-        buf_json_member(out, "name", specs[i].name);
-        buf_printf(out, ",\"datatype\":\"%s\",\"shape\":[", datatype_name(specs[i].datatype));
-        for (uint32_t d = 0; d < specs[i].dims; d++)
-            buf_printf(out, "%s%lld", d ? "," : "", (long long)specs[i].shape[d]);
-        buf_text(out, "]}");
-    }
-    buf_text(out, "]");
-}
-
-static void write_replica(struct buf *out, const struct replica_status *replica)
-{
-    buf_text(out, "{");
-    buf_json_member(out, "address", replica->address);
-    buf_text(out, ",");
-    buf_json_member(out, "source", replica->source);
-    buf_printf(out, ",\"state\":\"%s\",", replica_state_name(replica->state));
-    buf_json_member(out, "why", replica->why);
-    buf_printf(out, ",\"in_flight\":%u,\"calls\":%llu,\"failures\":%llu,", replica->in_flight,
-               (unsigned long long)replica->calls, (unsigned long long)replica->failures);
-    buf_json_member(out, "digest", replica->digest);
-    buf_text(out, "}");
-}
-
-static void write_name(struct buf *out, const struct discovery_status *name)
-{
-    buf_text(out, "{");
-    buf_json_member(out, "name", name->name);
-    buf_printf(out, ",\"last\":\"%s\",", name->asked ? discovery_outcome_name(name->outcome) : "none");
-    buf_json_member(out, "why", name->why);
-    buf_printf(out, ",\"addresses\":%u,\"left_out\":%u}", name->addresses, name->left_out);
-}
-
-static void write_names(struct admin *admin, struct buf *out, const struct config_version *version)
-{
-    const struct pool *pool = version_pool(gateway_version(admin->gateway, version->index));
-    uint32_t n = pool_names(pool, admin->names, POOL_ADDRESSES_MAX);
-    buf_text(out, "\"discovery\":[");
-    for (uint32_t i = 0; i < n; i++) {
-        buf_text(out, i ? "," : "");
-        write_name(out, &admin->names[i]);
-    }
-    buf_text(out, "]");
-}
-
-static void write_version(struct admin *admin, struct buf *out, const struct config_version *version)
-{
-    uint32_t known, ready = version_ready_replicas(admin, version->index, &known);
-    buf_text(out, "{");
-    buf_json_member(out, "version", version->name);
-    buf_printf(out, ",\"ready\":%s,\"replicas_up\":%u,", ready ? "true" : "false", ready);
-    write_names(admin, out, version);
-    buf_text(out, ",\"replicas\":[");
-    for (uint32_t i = 0; i < known; i++) {
-        buf_text(out, i ? "," : "");
-        write_replica(out, &admin->replicas[i]);
-    }
-    buf_text(out, "]}");
-}
-
-static void write_model(struct admin *admin, struct buf *out, const struct config_model *model)
-{
-    buf_text(out, "{");
-    buf_json_member(out, "name", model->name);
-    buf_text(out, ",");
-    write_specs(out, "inputs", model->signature.inputs, model->signature.n_inputs);
-    buf_text(out, ",");
-    write_specs(out, "outputs", model->signature.outputs, model->signature.n_outputs);
-    buf_printf(out, ",\"batching\":{\"policy\":\"%s\",\"max_rows\":%u},\"cache\":%s,\"versions\":[",
-               batching_policy_name(model->batching.policy), model->batching.max_rows,
-               model->cache ? "true" : "false");
-    for (uint32_t i = 0; i < model->n_versions; i++) {
-        buf_text(out, i ? "," : "");
-        write_version(admin, out, model->versions[i]);
-    }
-    buf_text(out, "]}");
-}
-
-/* What tells clients apart: "header x-user-id". */
-static void write_sticky(struct buf *out, const struct config_sticky *sticky)
-{
-    static const char *const kinds[] = {"", "header", "cookie", "field", "client"};
-    buf_text(out, ",\"sticky\":");
-    if (sticky->kind == STICKY_NONE) {
-        buf_text(out, "null");
-        return;
-    }
-    buf_printf(out, "{\"by\":\"%s\",", kinds[sticky->kind]);
-    buf_json_member(out, "name", sticky->name);
-    buf_text(out, ",");
-    buf_json_member(out, "salt", sticky->salt);
-    buf_text(out, "}");
-}
-
-static void write_endpoint(struct buf *out, const struct config_endpoint *endpoint,
-                           const struct plan_endpoint *place)
-{
-    buf_text(out, "{");
-    buf_json_member(out, "name", endpoint->name);
-    buf_printf(out, ",\"slo_us\":%llu,\"default\":%s,\"when_unready\":\"%s\",\"split\":[",
-               (unsigned long long)endpoint->slo_us, endpoint->n_defaults ? "true" : "false",
-               when_unready_name(endpoint->when_unready));
-    for (uint32_t i = 0; i < endpoint->n_arms; i++) {
-        buf_text(out, i ? ",{" : "{");
-        buf_json_member(out, "model", endpoint->arms[i].version->full_name);
-        buf_text(out, ",");
-        buf_json_member(out, "name", endpoint->arms[i].name);
-        buf_printf(out, ",\"weight\":%.15g,\"buckets\":%u}", place->weights[i], split_owned(place->split, i));
-    }
-    buf_text(out, "]");
-    write_sticky(out, &endpoint->sticky);
-    buf_text(out, "}");
-}
-
-static void write_redis_shard(struct buf *out, struct cache_redis *redis)
-{
-    struct cache_redis_status status;
-    cache_redis_status(redis, &status);
-    buf_printf(out, "{\"breaker\":\"%s\",\"since_s\":%.1f,\"stores\":%s,",
-               breaker_state_name(status.redis.state), (double)(loop_now_us() - status.redis.since_us) / 1e6,
-               status.stores_off ? "false" : "true");
-    buf_json_member(out, "why", status.redis.why);
-    buf_text(out, "}");
-}
-
-/* How many of the shards wait for lookups of this version. */
-static void write_redis_version(struct admin *admin, struct buf *out, const struct config_version *version)
-{
-    uint32_t shards = gateway_config(admin->gateway)->shards, awaiting = 0;
-    for (uint32_t i = 0; i < shards; i++)
-        awaiting += cache_redis_awaits(gateway_redis(admin->gateway, i), version->full_name);
-    buf_text(out, "{");
-    buf_json_member(out, "version", version->full_name);
-    buf_printf(out, ",\"lookups\":\"%s\"}",
-               awaiting == shards ? "awaited"
-               : awaiting         ? "awaited by some shards"
-                                  : "sampled");
-}
-
-static void write_redis(struct admin *admin, struct buf *out)
-{
-    const struct config *config = gateway_config(admin->gateway);
-    if (!config->redis.shown) {
-        buf_text(out, "null");
-        return;
-    }
-    buf_text(out, "{");
-    buf_json_member(out, "url", config->redis.shown);
-    buf_text(out, ",\"shards\":[");
-    for (uint32_t i = 0; i < config->shards; i++) {
-        buf_text(out, i ? "," : "");
-        write_redis_shard(out, gateway_redis(admin->gateway, i));
-    }
-    buf_text(out, "],\"versions\":[");
-    for (uint32_t i = 0; i < config->n_versions; i++) {
-        buf_text(out, i ? "," : "");
-        write_redis_version(admin, out, config->versions[i]);
-    }
-    buf_text(out, "]}");
-}
+/* --- /status, /metrics --- */
 
 static int write_status(struct admin *admin, struct buf *out)
 {
-    const struct config *config = gateway_config(admin->gateway);
-    buf_text(out, "{");
-    buf_json_member(out, "version", XEBEC_VERSION);
-    buf_text(out, ",");
-    buf_json_member(out, "config", config->path);
-    buf_printf(out,
-               ",\"shards\":%u,\"uptime_s\":%.1f,\"draining\":%s,\"log_lines_dropped\":%llu,\"models\":[",
-               config->shards, (double)(loop_now_us() - admin->started_us) / 1e6,
-               admin->draining ? "true" : "false", (unsigned long long)log_dropped());
-    for (uint32_t i = 0; i < config->n_models; i++) {
-        buf_text(out, i ? "," : "");
-        write_model(admin, out, config->models[i]);
-    }
-    buf_text(out, "],\"endpoints\":[");
-    for (uint32_t i = 0; i < config->n_endpoints; i++) {
-        buf_text(out, i ? "," : "");
-        write_endpoint(out, config->endpoints[i], &gateway_plan(admin->gateway)->endpoints[i]);
-    }
-    buf_text(out, "],\"redis\":");
-    write_redis(admin, out);
-    buf_text(out, "}\n");
+    admin_status_write(&admin->status, admin->draining, out);
     return 200;
 }
-
-/* --- /metrics, and the list of it all --- */
 
 static int write_metrics(struct admin *admin, struct buf *out)
 {
@@ -442,59 +239,6 @@ static void admin_error(struct http_reply *reply, enum gw_status status, const c
     buf_printf(&reply->body, ",\"cause\":\"%s\"}\n", gw_status_cause(status));
 }
 
-/* --- who may change something --- */
-
-enum { TOKEN_BYTES_MAX = 4096 };
-
-/* The first line of the file. -1: it cannot be read, or is empty. */
-static ssize_t read_token(const char *path, char token[TOKEN_BYTES_MAX])
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, token, TOKEN_BYTES_MAX - 1);
-    if (fd >= 0)
-        close(fd);
-    if (n <= 0)
-        return -1;
-    token[n] = '\0';
-    n = (ssize_t)strcspn(token, "\r\n");
-    return n ? n : -1;
-}
-
-static bool bears_token(const struct http_message *message, const char *token, size_t length)
-{
-    const struct http_header *header = http_message_header(message, "authorization");
-    return header && header->value_length == strlen("Bearer ") + length &&
-           strncasecmp(header->value, "Bearer ", strlen("Bearer ")) == 0 &&
-           sodium_memcmp(header->value + strlen("Bearer "), token, length) == 0;
-}
-
-static bool is_here(const char *client)
-{
-    return !strncmp(client, "127.", 4) || !strncmp(client, "::ffff:127.", 11) || !strcmp(client, "::1") ||
-           !strcmp(client, "unix");
-}
-
-/* Without a token, this machine alone; and no web page, which a browser here would let ask on its behalf. */
-static enum gw_status admin_permits(struct admin *admin, const struct exchange *exchange, struct gw_err *err)
-{
-    const char *path = gateway_config(admin->gateway)->admin_token_file;
-    char token[TOKEN_BYTES_MAX];
-    if (!path) {
-        if (is_here(exchange->client) && !http_message_header(&exchange->message, "origin"))
-            return GW_OK;
-        return gw_err_set(err, GW_E_UNAUTHENTICATED,
-                          "changes from elsewhere need admin_token_file in the configuration");
-    }
-    ssize_t length = read_token(path, token);
-    bool permitted = length > 0 && bears_token(&exchange->message, token, (size_t)length);
-    sodium_memzero(token, sizeof token);
-    if (permitted)
-        return GW_OK;
-    return length > 0
-               ? gw_err_set(err, GW_E_UNAUTHENTICATED, "send Authorization: Bearer and the admin token")
-               : gw_err_set(err, GW_E_UNAUTHENTICATED, "%s has no token", path);
-}
-
 /* --- the path --- */
 
 static void admin_reply(struct exchange *exchange, struct http_reply *reply)
@@ -531,7 +275,7 @@ static void act(struct admin *admin, struct exchange *exchange, const struct act
     struct gw_err err;
     if (exchange->message.method != HTTP_M_POST)
         reply_error(exchange, GW_E_METHOD, "Allow: POST\r\n", "this is asked for with POST");
-    else if (admin_permits(admin, exchange, &err) != GW_OK)
+    else if (admin_permit(gateway_config(admin->gateway)->admin_token_file, exchange, &err) != GW_OK)
         reply_error(exchange, err.status, "WWW-Authenticate: Bearer\r\n", err.what);
     else
         action->act(admin, exchange);
@@ -556,7 +300,7 @@ static void handle_rollouts(struct admin *admin, struct exchange *exchange, bool
         reply_error(exchange, GW_E_METHOD, "Allow: POST\r\n", "this is asked for with POST");
     else if (!acts && method != HTTP_M_GET && method != HTTP_M_HEAD)
         reply_error(exchange, GW_E_METHOD, "Allow: GET, HEAD\r\n", "this page is read with GET");
-    else if (acts && admin_permits(admin, exchange, &err) != GW_OK)
+    else if (acts && admin_permit(gateway_config(admin->gateway)->admin_token_file, exchange, &err) != GW_OK)
         reply_error(exchange, err.status, "WWW-Authenticate: Bearer\r\n", err.what);
     else
         answer_rollouts(admin, exchange);
@@ -569,7 +313,7 @@ static void show_shadows(struct admin *admin, struct exchange *exchange, const c
     struct gw_err err;
     if (exchange->message.method != HTTP_M_GET && exchange->message.method != HTTP_M_HEAD) {
         reply_error(exchange, GW_E_METHOD, "Allow: GET, HEAD\r\n", "this page is read with GET");
-    } else if (admin_permits(admin, exchange, &err) != GW_OK) {
+    } else if (admin_permit(gateway_config(admin->gateway)->admin_token_file, exchange, &err) != GW_OK) {
         reply_error(exchange, err.status, "WWW-Authenticate: Bearer\r\n", err.what);
     } else {
         reply.status = write_shadows(admin, endpoint, &reply.body);
@@ -619,11 +363,8 @@ struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reloa
     admin->gateway = gateway;
     admin->reload = reload;
     admin->rollouts = rollouts;
-    admin->started_us = loop_now_us();
     admin->limits = config->limits;
     admin->limits.connections = ADMIN_CONNECTIONS;
-    admin->replicas = calloc(POOL_REPLICAS_MAX, sizeof *admin->replicas);
-    admin->names = calloc(POOL_ADDRESSES_MAX, sizeof *admin->names);
     const struct edge_setup setup = {.loop = loop,
                                      .metrics = gateway_metrics(gateway),
                                      .name = "admin",
@@ -634,7 +375,7 @@ struct admin *admin_new(struct loop *loop, struct gateway *gateway, struct reloa
                                      .handle = admin_handle,
                                      .refuse = admin_refuse,
                                      .owner = admin};
-    if (admin->replicas && admin->names)
+    if (admin_status_init(&admin->status, gateway))
         admin->listener = listener_new(&setup, err);
     if (!admin->listener) {
         admin_free(admin);
@@ -659,7 +400,6 @@ void admin_free(struct admin *admin)
         return;
     if (admin->listener)
         listener_free(admin->listener);
-    free(admin->replicas);
-    free(admin->names);
+    admin_status_clear(&admin->status);
     free(admin);
 }
