@@ -610,6 +610,62 @@ Test(pool, a_cancelled_call_frees_its_slot)
     scene_close(&scene);
 }
 
+/* --- crashes --- */
+
+/* One replica with a call out that it never answers; health checks come as often as `limits` has it. */
+static void start_stalling(struct scene *scene, struct ask *one, const struct pool_limits *limits)
+{
+    scene_start(scene, 1, &(struct puppet_script){.predict = PUPPET_STALL}, limits);
+    cr_assert_eq(ask(scene, one, 1, LATER_US), GW_OK);
+    cr_assert(turn_until(scene->loop, has_predict, scene->puppets[0], SOON_MS));
+    cr_assert_eq(pool_crashes(scene->pool), 0);
+}
+
+Test(pool, a_replica_lost_with_calls_out_is_one_crash)
+{
+    struct scene scene;
+    struct ask one, another;
+    start_stalling(&scene, &one, &usual);
+    cr_assert_eq(ask(&scene, &another, 1, LATER_US), GW_OK);
+    puppet_stop(scene.puppets[0]);
+    scene.puppets[0] = NULL;
+    expect_failure(&scene, &one, GW_E_NO_REPLICA, "the replica was lost");
+    expect_failure(&scene, &another, GW_E_NO_REPLICA, "");
+    cr_assert_eq(pool_crashes(scene.pool), 1, "its calls were lost together");
+    scene_close(&scene);
+}
+
+Test(pool, a_replica_that_said_not_serving_before_it_was_lost_is_no_crash)
+{
+    struct scene scene;
+    struct ask one;
+    start_stalling(&scene, &one, &usual);
+    puppet_tell(scene.puppets[0],
+                &(struct puppet_script){.predict = PUPPET_STALL, .health = HEALTH_NOT_SERVING});
+    cr_assert(turn_until(scene.loop, is_unhealthy, &scene, SOON_MS));
+    puppet_stop(scene.puppets[0]);
+    scene.puppets[0] = NULL;
+    expect_failure(&scene, &one, GW_E_NO_REPLICA, "");
+    cr_assert_eq(pool_crashes(scene.pool), 0, "it took its leave");
+    scene_close(&scene);
+}
+
+/* A check without an answer is no word of the replica's: it may be dying. */
+Test(pool, a_replica_whose_health_check_failed_before_it_was_lost_is_a_crash)
+{
+    struct scene scene;
+    struct ask one;
+    start_stalling(&scene, &one, &usual);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL, .health = HEALTH_STALL});
+    cr_assert(turn_until(scene.loop, is_unhealthy, &scene, SOON_MS), "the health check notices first");
+    cr_assert_eq(one.times, 0);
+    puppet_stop(scene.puppets[0]);
+    scene.puppets[0] = NULL;
+    expect_failure(&scene, &one, GW_E_NO_REPLICA, "");
+    cr_assert_eq(pool_crashes(scene.pool), 1);
+    scene_close(&scene);
+}
+
 /* --- health --- */
 
 static void expect_illness(enum puppet_health health, const char *why)
