@@ -25,7 +25,7 @@ FROM $DEBIAN
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         libevent-core-2.1-7 libgrpc29 libhiredis0.14 libhttp-parser2.9 libnghttp2-14 libprotobuf-c1 libsimdjson14 \
-        libsodium23 libyaml-0-2 zlib1g \
+        libsodium23 libssl3 libyaml-0-2 zlib1g \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/* /var/log/*
 COPY --from=build /build/xebec /usr/local/bin/xebec
 # A library that is missing is noticed now, not when it is deployed.

@@ -12,7 +12,7 @@ build=(
     # compilers, then the libraries of CMakeLists.txt
     cmake ninja-build gcc g++ pkg-config
     libevent-dev libgrpc-dev libhiredis-dev libhttp-parser-dev libnghttp2-dev libprotobuf-c-dev libsimdjson-dev libsodium-dev
-    libyaml-dev zlib1g-dev
+    libssl-dev libyaml-dev zlib1g-dev
     protobuf-c-compiler
 )
 run=(
@@ -26,6 +26,8 @@ test=(
     libcriterion-dev clang-14 clang-format-14 libclang-rt-14-dev llvm-14
     python3-pip python3-pytest python3-setuptools python3-venv python3-wheel python3-yaml
     redis-server redis-tools
+    # certificates for the tests of TLS, made as they run
+    openssl
     # builds h2spec, HTTP/2's conformance suite
     golang-go
     # load generators and the baseline that the benchmarks are measured against

@@ -109,11 +109,20 @@ static int print_keys(void)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static void print_warnings(const struct config *config)
+{
+    struct buf text = {0};
+    config_warnings_print(config, &text);
+    fwrite(text.bytes, 1, text.length, stderr);
+    buf_clear(&text);
+}
+
 static int check(const char *path)
 {
     struct config *config = load(path);
     if (!config)
         return EXIT_USAGE;
+    print_warnings(config);
     printf("%s: ok: %u model%s, %u version%s, %u endpoint%s\n", path, config->n_models,
            config->n_models == 1 ? "" : "s", config->n_versions, config->n_versions == 1 ? "" : "s",
            config->n_endpoints, config->n_endpoints == 1 ? "" : "s");
@@ -314,6 +323,7 @@ static int serve(const char *path)
     if (!config)
         return EXIT_USAGE;
     log_open(STDERR_FILENO, config->log_level);
+    config_warnings_log(config);
     raise_descriptor_limit();
     keep_large_memory();
     struct loop *loop = loop_new();

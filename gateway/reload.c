@@ -9,13 +9,14 @@
 
 enum { WATCH_INTERVAL_US = 1000 * 1000 };
 
-/* What tells one state of a file from another. A symbolic link is followed: Kubernetes turns one to change a
- * ConfigMap. */
+/*
+ * What tells one state of the files that a configuration is read from, certificates too, from another: a
+ * digest of where and how large they are and when they changed (FNV-1a). A symbolic link is followed:
+ * Kubernetes turns one to change a ConfigMap or a Secret.
+ */
 struct file_state {
-    dev_t device;
-    ino_t inode;
-    off_t size;
-    struct timespec changed;
+    bool is_there; /* the configuration itself */
+    uint64_t digest;
 };
 
 struct reload {
@@ -26,7 +27,7 @@ struct reload {
     const char *again;        /* who asked meanwhile; NULL: nobody */
     uint64_t started_us;
     struct loop_timer watch;
-    struct file_state loaded; /* the file when it was last read */
+    struct file_state loaded; /* the files when they were last read */
     struct file_state seen;   /* and at the last look */
 };
 
@@ -40,19 +41,34 @@ static const char *path_of(const struct reload *reload)
     return gateway_config(reload->gateway)->path;
 }
 
-static void look_at(const char *path, struct file_state *state)
+static void mix(struct file_state *state, uint64_t word)
 {
-    struct stat file;
-    *state = (struct file_state){0};
-    if (stat(path, &file) == 0)
-        *state = (struct file_state){
-            .device = file.st_dev, .inode = file.st_ino, .size = file.st_size, .changed = file.st_mtim};
+    for (int i = 0; i < 8; i++, word >>= 8)
+        state->digest = (state->digest ^ (word & 0xFF)) * UINT64_C(0x100000001B3);
+}
+
+static void look_at_file(void *owner, const char *path)
+{
+    struct file_state *state = owner;
+    struct stat file = {0};
+    bool is_there = stat(path, &file) == 0;
+    mix(state, file.st_dev);
+    mix(state, file.st_ino);
+    mix(state, (uint64_t)file.st_size);
+    mix(state, (uint64_t)file.st_mtim.tv_sec);
+    mix(state, (uint64_t)file.st_mtim.tv_nsec);
+    state->is_there = state->is_there && is_there;
+}
+
+static void look(const struct reload *reload, struct file_state *state)
+{
+    *state = (struct file_state){.is_there = true, .digest = UINT64_C(0xCBF29CE484222325)};
+    config_each_file(gateway_config(reload->gateway), look_at_file, state);
 }
 
 static bool states_same(const struct file_state *a, const struct file_state *b)
 {
-    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
-           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+    return a->is_there == b->is_there && a->digest == b->digest;
 }
 
 static void tell_log(const struct reload *reload, const struct reload_answer *answer)
@@ -101,8 +117,10 @@ void reload_ask(struct reload *reload, struct reload_ask *ask)
     }
     reload->ask = ask;
     reload->started_us = loop_now_us();
-    look_at(path_of(reload), &reload->loaded);
+    look(reload, &reload->loaded);
     struct config *config = config_load(path_of(reload), &problems);
+    if (config)
+        config_warnings_log(config);
     if (!config) {
         gw_err_set(&err, GW_E_INVALID, "the file has problems; nothing was changed");
         reload_end(reload, &err, &problems);
@@ -130,13 +148,13 @@ void reload_soon(struct reload *reload, const char *who)
 
 /* --- watching --- */
 
-/* A file is read once it has looked the same twice: not while somebody writes it. */
+/* Files are read once they have looked the same twice: not while somebody writes them. */
 static void reload_watch(struct loop_timer *timer)
 {
     struct reload *reload = container_of(timer, struct reload, watch);
     struct file_state now;
-    look_at(path_of(reload), &now);
-    if (gateway_config(reload->gateway)->watch && now.inode && states_same(&now, &reload->seen) &&
+    look(reload, &now);
+    if (gateway_config(reload->gateway)->watch && now.is_there && states_same(&now, &reload->seen) &&
         !states_same(&now, &reload->loaded))
         reload_soon(reload, "watch");
     reload->seen = now;
@@ -153,7 +171,7 @@ struct reload *reload_new(struct loop *loop, struct gateway *gateway)
     reload->gateway = gateway;
     reload->nobody.done = answered_to_nobody;
     reload->watch.fire = reload_watch;
-    look_at(path_of(reload), &reload->loaded);
+    look(reload, &reload->loaded);
     reload->seen = reload->loaded;
     if (loop_timer_set(loop, &reload->watch, loop_now_us() + WATCH_INTERVAL_US) == GW_OK)
         return reload;

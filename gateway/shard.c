@@ -17,6 +17,8 @@
 #include "support/log.h"
 #include "support/resolve.h"
 
+#define CLIENTS "clients" /* the label of their listener's metrics */
+
 struct changeover;
 static void changeover_end(struct changeover *changeover, enum gw_status status, const char *what);
 
@@ -38,6 +40,7 @@ struct shard {
 struct gateway {
     struct plan *plan;          /* in force */
     struct plan_gauges *gauges; /* of it; NULL: out of memory */
+    struct metric *tls_expiry;  /* of its certificate; NULL: there was none yet */
     struct gateway_tuner tuner;
     struct metrics *metrics;
     struct cache *cache;
@@ -161,11 +164,12 @@ static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw
         return true;
     const struct edge_setup setup = {.loop = shard->loop,
                                      .metrics = gateway->metrics,
-                                     .name = "clients",
+                                     .name = CLIENTS,
                                      .address = &gateway->address,
                                      .join = shard != gateway->shards,
                                      .limits = &limits,
                                      .timeouts = &config->timeouts,
+                                     .tls = config->tls.context,
                                      .access_log_fd = gateway->access_log_fd,
                                      .handle = endpoint_handle,
                                      .refuse = endpoint_refuse,
@@ -194,6 +198,17 @@ static void gateway_show_shares(struct gateway *gateway)
     gateway->gauges = plan_gauges_new(gateway->metrics, gateway->plan);
 }
 
+/* 0 where there is no certificate any more; none ever was: no series. */
+static void gateway_show_certificate(struct gateway *gateway)
+{
+    const struct tls_context *tls = gateway->plan->config->tls.context;
+    if (tls && !gateway->tls_expiry)
+        gateway->tls_expiry =
+            metrics_series(gateway->metrics, METRIC_TLS_EXPIRY, METRIC_LABELS("listener", CLIENTS));
+    if (gateway->tls_expiry)
+        metric_set(gateway->tls_expiry, tls ? (uint64_t)tls_context_expires_s(tls) : 0);
+}
+
 static bool gateway_open(struct gateway *gateway, struct config *config, struct gw_err *err)
 {
     gw_err_set(err, GW_E_NO_MEMORY, "out of memory or file descriptors while starting");
@@ -208,6 +223,7 @@ static bool gateway_open(struct gateway *gateway, struct config *config, struct 
     if (!gateway->plan || !gateway_tune(gateway, gateway->plan))
         return false;
     gateway_show_shares(gateway);
+    gateway_show_certificate(gateway);
     for (uint32_t i = 0; i < gateway->n_shards; i++) {
         struct shard *shard = &gateway->shards[i];
         if (!shard_infer(gateway, shard) || !shard_open_redis(gateway, shard) ||
@@ -393,8 +409,10 @@ static void shard_changes(void *arg)
     const struct config *config = change->period->plan->config;
     const struct config_limits limits = shard_limits(shard->gateway, config);
     infer_enter(&shard->infer, change->period);
-    if (shard->listener)
-        listener_set_limits(shard->listener, &limits, &config->timeouts);
+    if (!shard->listener)
+        return;
+    listener_set_limits(shard->listener, &limits, &config->timeouts);
+    listener_set_tls(shard->listener, config->tls.context);
 }
 
 /*
@@ -411,6 +429,7 @@ static void gateway_enter(struct gateway *gateway, struct plan *plan, struct per
     plan_unref(gateway->plan);
     gateway->plan = plan_ref(plan);
     gateway_show_shares(gateway);
+    gateway_show_certificate(gateway);
     log_set_level(plan->config->log_level);
 }
 

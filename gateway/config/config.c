@@ -93,6 +93,9 @@ void config_unref(struct config *config)
     if (!config || atomic_fetch_sub_explicit(&config->refs, 1, memory_order_acq_rel) > 1)
         return;
     struct config_whole *whole = whole_of(config);
+    tls_context_unref(config->tls.context);
+    for (uint32_t i = 0; i < config->n_models; i++)
+        tls_context_unref(config->models[i]->tls.context);
     arena_clear(&whole->arena);
     free(whole);
 }
@@ -170,7 +173,8 @@ static bool models_same(const struct config_model *a, const struct config_model 
     return specs_same(left->inputs, left->n_inputs, right->inputs, right->n_inputs) &&
            specs_same(left->outputs, left->n_outputs, right->outputs, right->n_outputs) &&
            batching_same(&a->batching, &b->batching) && a->health_interval_us == b->health_interval_us &&
-           a->health_timeout_us == b->health_timeout_us &&
+           a->health_timeout_us == b->health_timeout_us && tls_context_same(a->tls.context, b->tls.context) &&
+           texts_same(a->tls.server_name, b->tls.server_name) &&
            a->discovery_interval_us == b->discovery_interval_us && a->attempts == b->attempts &&
            a->retry_percent == b->retry_percent;
 }

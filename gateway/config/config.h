@@ -16,6 +16,7 @@
 #include "support/err.h"
 #include "support/log.h"
 #include "support/redis.h"
+#include "support/tls_context.h"
 
 struct config_address { /* what to listen on: "127.0.0.1:8080", "[::]:8080", "*:8080", "unix:/run/xebec.sock" */
     const char *text;
@@ -39,12 +40,21 @@ struct config_limits {       /* of one gateway; the edge divides by shards where
     size_t message_bytes;    /* limits.message: 64MiB; one gRPC message, to a replica or from it */
 };
 struct config_timeouts {     /* microseconds */
+    uint64_t handshake_us;   /* timeouts.handshake: 10s; of TLS */
     uint64_t header_us;      /* timeouts.header: 10s; from the first byte to the end of the header */
     uint64_t body_us;        /* timeouts.body: 30s; from there to the end of the body */
     uint64_t idle_us;        /* timeouts.idle: 75s; keep-alive */
     uint64_t write_us;       /* timeouts.write: 30s; a client that takes nothing of a reply for this long */
     uint64_t start_us;       /* timeouts.start: 30s; how long a new gateway may wait for its replicas */
     uint64_t drain_us;       /* timeouts.drain: 10s; after SIGTERM */
+};
+
+struct config_tls {          /* tls.*, and models.NAME.tls.* */
+    const char *files[TLS_FILE_COUNT]; /* certificate, key, client_ca or ca; absolute paths, or NULL */
+    enum tls_peers clients;  /* tls.clients: required */
+    enum tls_least least;    /* min_version: 1.2 */
+    const char *server_name; /* models.NAME.tls.server_name: NULL: as in the address */
+    struct tls_context *context; /* of what was in the files when they were read; NULL: no TLS */
 };
 
 struct config_redis {        /* cache.redis.* */
@@ -90,6 +100,7 @@ struct config_model {
     struct config_batching batching;
     bool cache;               /* cache.enabled: true; or `cache: off` */
     uint64_t cache_ttl_us;    /* cache.ttl: 10m */
+    struct config_tls tls;    /* to the replicas */
     uint64_t discovery_interval_us;                 /* discovery.interval 2s */
     uint64_t health_interval_us, health_timeout_us; /* health.interval 2s, health.timeout 1s */
     uint32_t attempts, retry_percent;               /* retry.attempts 3, retry.budget 20% */
@@ -184,6 +195,7 @@ struct config {
     _Atomic uint32_t refs;
     const char *path;
     struct config_address listen, admin; /* 127.0.0.1:8080, 127.0.0.1:8081 */
+    struct config_tls tls;    /* of `listen` */
     const char *admin_token_file; /* admin_token_file: NULL: none; an absolute path */
     const char *state_dir;    /* state_dir: NULL: none; an absolute path */
     bool watch;               /* watch: false; whether a change of the file is applied by itself */
@@ -202,12 +214,20 @@ struct config {
     struct config_endpoint *const *endpoints;
     uint32_t n_endpoints;
     const struct config_endpoint *mlflow; /* mlflow: NULL: none; what POST /invocations asks */
+    const struct config_problem *warnings; /* what is better seen to, and keeps nobody from serving */
+    uint32_t n_warnings;
 };
 
 struct config_problem {
     uint32_t line, column;    /* from 1; 0 when about the whole file */
     const char *what;         /* what is wrong, and the fix: one line */
 };
+/* One line a warning: "PATH:LINE:COLUMN: warning: what"; into the log, as config_warning. */
+void config_warnings_print(const struct config *config, struct buf *out);
+void config_warnings_log(const struct config *config);
+/* Every file that the configuration was read from, its own first. */
+void config_each_file(const struct config *config, void (*see)(void *owner, const char *path), void *owner);
+
 struct config_problems {      /* in file order; at most 100, then one that says how many more */
     struct config_problem *list;
     uint32_t count;

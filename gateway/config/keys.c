@@ -12,6 +12,8 @@ static const char *const policy_words[] = {"none", "fixed", "aimd", "quantile", 
 static const char *const priority_words[] = {"high", "normal", "batch", NULL};
 static const char *const unready_words[] = {"spill", "wait", "fail", NULL};
 static const char *const inputs_words[] = {"kept", "hashed", "omitted", NULL};
+static const char *const clients_words[] = {"required", "optional", NULL};
+static const char *const least_words[] = {"1.2", "1.3", NULL};
 static const char *const encoding_words[] = {"text", "base64", "json", NULL};
 
 #define FIELD(type, member) .offset = offsetof(type, member), .width = sizeof(((type *)0)->member)
@@ -32,6 +34,20 @@ static const struct key keys[] = {
      .meaning = "where clients connect"},
     {"admin", KEY_LISTEN, "127.0.0.1:8081", FIELD(struct config, admin),
      .meaning = "where operators connect: health, status, metrics, changes"},
+    {"tls", KEY_TLS, FIELD(struct config, tls),
+     .meaning = "TLS for clients: all connections to `listen` are TLS then; none: plain"},
+    {"tls.certificate", KEY_FILE, .required = true, FIELD(struct config, tls.files[TLS_FILE_CERTIFICATE]),
+     .meaning = "PEM file with the gateway's certificate, and those between it and the CA, in this order"},
+    {"tls.key", KEY_FILE, .required = true, FIELD(struct config, tls.files[TLS_FILE_KEY]),
+     .meaning = "PEM file with the certificate's private key, not encrypted"},
+    {"tls.client_ca", KEY_FILE, FIELD(struct config, tls.files[TLS_FILE_CA]),
+     .meaning =
+         "PEM file with the CAs of clients, who then show certificates; none: nobody is asked for one"},
+    {"tls.clients", KEY_CHOICE, "required", .words = clients_words, FIELD(struct config, tls.clients),
+     .meaning =
+         "with client_ca, whether a client without a certificate is let in; one with a bad one never is"},
+    {"tls.min_version", KEY_CHOICE, "1.2", .words = least_words, FIELD(struct config, tls.least),
+     .meaning = "the oldest TLS that is spoken"},
     {"admin_token_file", KEY_FILE, FIELD(struct config, admin_token_file),
      .meaning = "a file with the token that changes by the admin listener need; read when one is asked for"},
     {"state_dir", KEY_FILE, FIELD(struct config, state_dir),
@@ -72,6 +88,9 @@ static const struct key keys[] = {
      .meaning = "one gRPC message, to a replica or from it; batches are cut to fit"},
 
     {.path = "timeouts", .type = KEY_SECTION},
+    {"timeouts.handshake", KEY_DURATION, "10s", BETWEEN("1ms", "24h"),
+     FIELD(struct config, timeouts.handshake_us),
+     .meaning = "from a TLS connection to the end of its handshake"},
     {"timeouts.header", KEY_DURATION, "10s", BETWEEN("1ms", "24h"), FIELD(struct config, timeouts.header_us),
      .meaning = "from the first byte of a request to the end of its header"},
     {"timeouts.body", KEY_DURATION, "30s", BETWEEN("1ms", "24h"), FIELD(struct config, timeouts.body_us),
@@ -115,6 +134,19 @@ static const struct key keys[] = {
     {"models.NAME.versions.NAME.replicas", KEY_REPLICAS, .required = true,
      .meaning = "where the containers are that run this version: host:port, [v6]:port, unix:/path, or "
                 "dns:host:port, every address the name has"},
+
+    {"models.NAME.tls", KEY_MODEL_TLS, FIELD(struct config_model, tls),
+     .meaning = "TLS to the replicas of this model; none: plain"},
+    {"models.NAME.tls.ca", KEY_FILE, .required = true, FIELD(struct config_model, tls.files[TLS_FILE_CA]),
+     .meaning = "PEM file with the CAs that the replicas' certificates are checked against"},
+    {"models.NAME.tls.certificate", KEY_FILE, FIELD(struct config_model, tls.files[TLS_FILE_CERTIFICATE]),
+     .meaning = "PEM file with a certificate that the gateway shows to replicas that ask for one"},
+    {"models.NAME.tls.key", KEY_FILE, FIELD(struct config_model, tls.files[TLS_FILE_KEY]),
+     .meaning = "PEM file with that certificate's private key"},
+    {"models.NAME.tls.server_name", KEY_SERVER_NAME, FIELD(struct config_model, tls.server_name),
+     .meaning = "the name that replicas' certificates must be for; none: the host in their address"},
+    {"models.NAME.tls.min_version", KEY_CHOICE, "1.2", .words = least_words,
+     FIELD(struct config_model, tls.least), .meaning = "the oldest TLS that is spoken"},
 
     {.path = "models.NAME.batching", .type = KEY_SECTION},
     {"models.NAME.batching.policy", KEY_CHOICE, "adaptive", .words = policy_words,
@@ -309,6 +341,9 @@ static const struct {
     [KEY_CHOICE] = {"one of", read_choice},
     [KEY_SHARDS] = {"integer, or cores", read_shards},
     [KEY_ACCESS_LOG] = {"off, stdout, or path", read_access_log},
+    [KEY_TLS] = {"mapping", read_tls},
+    [KEY_MODEL_TLS] = {"mapping", read_model_tls},
+    [KEY_SERVER_NAME] = {"word", read_server_name},
     [KEY_FILE] = {"path", read_file_path},
     [KEY_LISTEN] = {"address", read_listen},
     [KEY_REDIS] = {"mapping, or URL", read_redis},

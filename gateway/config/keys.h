@@ -22,6 +22,9 @@ enum key_type {
     KEY_CHOICE,
     KEY_SHARDS,
     KEY_ACCESS_LOG,
+    KEY_TLS,     /* a section, and a context of what it names */
+    KEY_MODEL_TLS, /* the same for models.NAME */
+    KEY_SERVER_NAME,
     KEY_FILE,    /* the absolute path of a file */
     KEY_LISTEN,
     KEY_REDIS, /* a section, or its url alone */
@@ -97,6 +100,8 @@ const char *read_target(struct config_reader *reader, const struct node *node);
 /* redis.c */
 key_reader read_redis, read_redis_url, read_redis_prefix, read_password_file;
 bool config_redis_same(const struct config_redis *a, const struct config_redis *b);
+/* tls.c */
+key_reader read_tls, read_model_tls, read_server_name;
 /* models.c */
 key_reader read_models, read_tensors, read_versions, read_replicas;
 /* endpoints.c */

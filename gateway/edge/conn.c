@@ -10,6 +10,7 @@
 #include "edge/conn_http2.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -24,8 +25,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support/log.h"
+#include "support/tls.h"
+
 enum {
-    PENDING_MAX = 64 << 10,    /* pipelined bytes that wait for their turn */
+    PENDING_MAX = 64 << 10,    /* pipelined bytes that wait for their turn; in TLS a record more */
     FRAMES_BYTES = 64 << 10,   /* HTTP/2's, gathered for one send() */
     BODY_READ_LEAST = 4 << 10, /* of a body: less is not worth a system call of its own */
     BODY_READ_MAX = 1 << 20,   /* then others have their turn */
@@ -37,6 +41,7 @@ enum {
 };
 
 enum conn_state {
+    CONN_HANDSHAKE,
     CONN_IDLE,
     CONN_HEADER,
     CONN_BODY,
@@ -52,9 +57,11 @@ struct conn {
     struct edge *edge;
     struct conn *next, *previous;
     int fd;
+    struct tls *tls; /* NULL: plain */
     enum conn_state state;
     short watching;  /* EV_READ, EV_WRITE, or 0: neither */
     bool running;    /* on_event is on the stack, and settles at its end */
+    bool greeted;    /* TLS: something of a handshake came */
     bool last;       /* the reply being written ends the connection */
     bool spoken;     /* which HTTP it is is known */
     uint8_t preface; /* until then: so many bytes were those of HTTP/2's */
@@ -82,6 +89,8 @@ static void conn_settle(struct conn *conn);
 static void on_wake(struct loop_task *task);
 static void free_conn(struct loop_deferred *node);
 static void refuse(struct conn *conn, struct gw_err *err);
+static bool send_sealed(struct conn *conn);
+static void say_goodbye(struct conn *conn);
 
 /* --- states --- */
 
@@ -89,6 +98,8 @@ static uint64_t deadline_of(const struct conn *conn, enum conn_state state)
 {
     const struct config_timeouts *timeouts = conn->edge->setup.timeouts;
     switch (state) {
+    case CONN_HANDSHAKE:
+        return loop_now_us() + timeouts->handshake_us;
     case CONN_IDLE:
         return loop_now_us() + timeouts->idle_us;
     case CONN_HEADER:
@@ -109,6 +120,7 @@ static void conn_move(struct conn *conn, enum conn_state state)
 {
 #define TO(state) (1u << (state))
     static const unsigned legal[CONN_STATE_COUNT] = {
+        [CONN_HANDSHAKE] = TO(CONN_IDLE) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
         [CONN_IDLE] = TO(CONN_HEADER) | TO(CONN_BODY) | TO(CONN_HANDLING) | TO(CONN_WRITING) |
                       TO(CONN_STREAMS) | TO(CONN_CLOSING) | TO(CONN_CLOSED),
         [CONN_HEADER] = TO(CONN_STREAMS) | TO(CONN_CLOSING) | TO(CONN_BODY) | TO(CONN_HANDLING) |
@@ -129,7 +141,7 @@ static void conn_move(struct conn *conn, enum conn_state state)
 
 static bool takes_requests(const struct conn *conn)
 {
-    return conn->state <= CONN_BODY;
+    return conn->state >= CONN_IDLE && conn->state <= CONN_BODY;
 }
 
 static size_t pending_left(const struct conn *conn)
@@ -137,25 +149,40 @@ static size_t pending_left(const struct conn *conn)
     return conn->pending.length - conn->pending_fed;
 }
 
+static size_t sealed_left(const struct conn *conn)
+{
+    size_t left = 0;
+    if (conn->tls)
+        (void)tls_sealed(conn->tls, &left);
+    return left;
+}
+
+/* What the client has yet to take. */
 static size_t out_left(const struct conn *conn)
 {
-    return conn->out_head.length + conn->out_body.length - conn->out_sent;
+    return conn->out_head.length + conn->out_body.length - conn->out_sent + sealed_left(conn);
+}
+
+static bool is_writing(const struct conn *conn)
+{
+    return conn->state == CONN_WRITING || out_left(conn) > 0;
 }
 
 /* How many bytes may be read now. While a reply is being written none are: who does not take answers gets no
  * more. */
 static size_t readable_room(const struct conn *conn)
 {
+    if (is_writing(conn))
+        return 0;
     switch (conn->state) {
-    case CONN_WRITING:
     case CONN_CLOSED:
         return 0;
+    case CONN_HANDSHAKE:
+    case CONN_STREAMS:
     case CONN_CLOSING:
         return EDGE_SCRATCH_BYTES;
-    case CONN_STREAMS:
-        return out_left(conn) ? 0 : EDGE_SCRATCH_BYTES;
     default:
-        return PENDING_MAX - pending_left(conn);
+        return pending_left(conn) < PENDING_MAX ? PENDING_MAX - pending_left(conn) : 0;
     }
 }
 
@@ -167,8 +194,10 @@ bool conn_open(struct edge *edge, int fd, const char *client)
     if (!conn)
         goto fail;
     conn->parser = http1_new(&edge->limits);
-    if (!conn->parser)
+    conn->tls = edge->tls ? tls_new(edge->tls, NULL) : NULL;
+    if (!conn->parser || (edge->tls && !conn->tls))
         goto fail;
+    conn->state = conn->tls ? CONN_HANDSHAKE : CONN_IDLE;
     conn->edge = edge;
     conn->fd = fd;
     conn->timer.fire = on_timer;
@@ -177,7 +206,7 @@ bool conn_open(struct edge *edge, int fd, const char *client)
     conn->watching = EV_READ;
     snprintf(conn->client, sizeof conn->client, "%s", client);
     event_assign(&conn->event, loop_base(edge->setup.loop), fd, EV_READ | EV_PERSIST, on_event, conn);
-    conn->deadline_us = deadline_of(conn, CONN_IDLE);
+    conn->deadline_us = deadline_of(conn, conn->state);
     if (loop_timer_set(edge->setup.loop, &conn->timer, conn->deadline_us) != GW_OK)
         goto fail;
     if (event_add(&conn->event, NULL) != 0) {
@@ -195,8 +224,10 @@ bool conn_open(struct edge *edge, int fd, const char *client)
     return true;
 
 fail:
-    if (conn)
+    if (conn) {
         http1_free(conn->parser);
+        tls_free(conn->tls);
+    }
     free(conn);
     close(fd);
     return false;
@@ -215,13 +246,14 @@ static bool begin_exchange(struct conn *conn)
 /* --- bytes come --- */
 
 static void take(struct conn *conn, const char *bytes, size_t length);
+static ssize_t send_both(struct conn *conn, const struct buf *head, const struct buf *body, size_t skip);
 static void conn_wake(struct conn *conn);
 
 static void send_continue(struct conn *conn)
 {
-    static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    ssize_t length = sizeof interim - 1;
-    if (send(conn->fd, interim, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT) != length)
+    static char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    const struct buf words = {.bytes = interim, .length = sizeof interim - 1}, none = {0};
+    if (send_both(conn, &words, &none, 0) != sizeof interim - 1)
         conn_close(conn); /* nothing else is under way: a socket without room for this is no use */
 }
 
@@ -232,8 +264,7 @@ static void hang_up(struct conn *conn, enum gw_status why)
     held_log(conn->exchange, 0, 0);
     held_release(conn->exchange);
     conn->exchange = NULL;
-    shutdown(conn->fd, SHUT_WR);
-    conn_move(conn, CONN_CLOSING);
+    say_goodbye(conn);
 }
 
 static void hand_over(struct conn *conn)
@@ -417,6 +448,112 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* --- bytes come, sealed --- */
+
+/* The client speaks plain HTTP where TLS is spoken: told so in words, as it would not understand an alert. */
+static void answer_plain(struct conn *conn)
+{
+    struct gw_err err;
+    edge_count_handshake(conn->edge, HANDSHAKE_PLAIN_HTTP);
+    tls_free(conn->tls);
+    conn->tls = NULL;
+    conn_move(conn, CONN_IDLE);
+    if (!begin_exchange(conn)) {
+        conn_close(conn);
+        return;
+    }
+    gw_err_set(&err, GW_E_INVALID, "this port speaks TLS: ask it by https://");
+    refuse(conn, &err);
+}
+
+static void handshake_is_done(struct conn *conn)
+{
+    edge_count_handshake(conn->edge, tls_is_resumed(conn->tls) ? HANDSHAKE_RESUMED : HANDSHAKE_OK);
+    conn_move(conn, CONN_IDLE);
+    if (!tls_chose_h2(conn->tls))
+        return;
+    conn->spoken = true;
+    speak_http2(conn);
+}
+
+/* What there is to say about it, an alert, goes first. */
+static void tls_has_failed(struct conn *conn)
+{
+    static const enum handshake outcomes[] = {
+        [TLS_FAILURE_NONE] = HANDSHAKE_MALFORMED,
+        [TLS_FAILURE_MALFORMED] = HANDSHAKE_MALFORMED,
+        [TLS_FAILURE_NO_AGREEMENT] = HANDSHAKE_NO_AGREEMENT,
+        [TLS_FAILURE_CERTIFICATE] = HANDSHAKE_CERTIFICATE,
+        [TLS_FAILURE_REFUSED] = HANDSHAKE_REFUSED,
+        [TLS_FAILURE_FLOOD] = HANDSHAKE_MALFORMED,
+        [TLS_FAILURE_MEMORY] = HANDSHAKE_NO_MEMORY,
+    };
+    enum tls_failure failure = tls_failure(conn->tls);
+    log_debug("tls_failed", LOG_TEXT("client", conn->client), LOG_TEXT("why", tls_why(conn->tls)));
+    if (conn->state != CONN_HANDSHAKE) {
+        if (failure == TLS_FAILURE_FLOOD)
+            edge_count_error(conn->edge, GW_E_OVERLOAD);
+        conn_close(conn);
+        return;
+    }
+    edge_count_handshake(conn->edge, outcomes[failure]);
+    say_goodbye(conn);
+}
+
+/* Of what was fed, all that can be opened, where it is to be. */
+static enum tls_result take_opened(struct conn *conn)
+{
+    char opened[TLS_RECORD_BYTES];
+    enum tls_result result = TLS_OK;
+    while (result == TLS_OK && conn->state != CONN_CLOSED) {
+        size_t room = sizeof opened, got;
+        char *into = body_room(conn, &room);
+        if (!into) {
+            into = opened;
+            room = least(sizeof opened, read_ahead(conn));
+        }
+        result = tls_read(conn->tls, into, room, &got);
+        if (conn->state == CONN_HANDSHAKE && tls_is_open(conn->tls))
+            handshake_is_done(conn);
+        if (result == TLS_OK)
+            take(conn, into, got);
+    }
+    return result;
+}
+
+static void receive_sealed(struct conn *conn, size_t room)
+{
+    char *sealed = conn->edge->scratch;
+    if (!room)
+        return;
+    ssize_t got = recv(conn->fd, sealed, room, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return;
+    if (got <= 0) {
+        if (conn->state == CONN_HANDSHAKE)
+            edge_count_handshake(conn->edge, HANDSHAKE_GONE);
+        conn_close(conn);
+        return;
+    }
+    if (conn->state == CONN_CLOSING) {
+        take(conn, sealed, (size_t)got);
+        return;
+    }
+    if (!conn->greeted && isupper((unsigned char)sealed[0])) {
+        answer_plain(conn);
+        return;
+    }
+    conn->greeted = true;
+    tls_feed(conn->tls, sealed, (size_t)got);
+    enum tls_result result = take_opened(conn);
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (result == TLS_FAILED)
+        tls_has_failed(conn);
+    else if (result == TLS_ENDED || !send_sealed(conn))
+        conn_close(conn);
+}
+
 /* What the next bytes are received into: a piece of a body where it stays, and what stands between it and the
  * next piece; or just anything. Returns how many parts. */
 static int receive_into(struct conn *conn, struct iovec parts[2])
@@ -464,26 +601,84 @@ static bool in_large_body(const struct conn *conn)
 static void conn_receive(struct conn *conn)
 {
     size_t got, total = 0;
+    if (conn->tls) {
+        receive_sealed(conn, readable_room(conn));
+        return;
+    }
     while ((got = receive_some(conn)) && (total += got) < BODY_READ_MAX && in_large_body(conn)) {
     }
 }
 
 /* --- bytes go --- */
 
-/* Sends what follows the first `skip` bytes of both; returns the bytes sent, or -1: the client has gone. */
-static ssize_t send_both(int fd, const struct buf *head, const struct buf *body, size_t skip)
+/* What follows the first `skip` bytes of both, as pieces; returns how many. */
+static int pieces_of(const struct buf *head, const struct buf *body, size_t skip, struct iovec pieces[2])
 {
     size_t from_head = skip < head->length ? skip : head->length, from_body = skip - from_head;
-    struct iovec parts[2];
-    struct msghdr message = {.msg_iov = parts};
+    int n = 0;
     if (from_head < head->length)
-        parts[message.msg_iovlen++] =
+        pieces[n++] =
             (struct iovec){.iov_base = head->bytes + from_head, .iov_len = head->length - from_head};
     if (from_body < body->length)
-        parts[message.msg_iovlen++] =
+        pieces[n++] =
             (struct iovec){.iov_base = body->bytes + from_body, .iov_len = body->length - from_body};
-    ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n;
+}
+
+/* What is sealed, as far as the client takes it. False: it has gone. */
+static bool send_sealed(struct conn *conn)
+{
+    size_t length;
+    const char *bytes = tls_sealed(conn->tls, &length);
+    if (!length)
+        return true;
+    ssize_t sent = send(conn->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent > 0)
+        tls_sent(conn->tls, (size_t)sent);
+    return sent >= 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+/* send_both() in TLS: seals no more than the client takes, but for the last that it was offered. */
+static ssize_t seal_both(struct conn *conn, const struct buf *head, const struct buf *body, size_t skip)
+{
+    size_t before = skip, taken = 0;
+    do {
+        struct iovec pieces[2];
+        skip += taken;
+        if (!send_sealed(conn))
+            return -1;
+        int n = pieces_of(head, body, skip, pieces);
+        if (sealed_left(conn) || !n)
+            break;
+        if (tls_write(conn->tls, pieces, n, &taken) != TLS_OK)
+            return -1;
+    } while (taken);
+    return (ssize_t)(skip - before);
+}
+
+/*
+ * Sends what follows the first `skip` bytes of both; returns the bytes taken, or -1: the client has gone.
+ * What was taken has left when out_left() says so.
+ */
+static ssize_t send_both(struct conn *conn, const struct buf *head, const struct buf *body, size_t skip)
+{
+    struct iovec pieces[2];
+    if (conn->tls)
+        return seal_both(conn, head, body, skip);
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = (size_t)pieces_of(head, body, skip, pieces)};
+    ssize_t sent = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     return sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? 0 : sent;
+}
+
+/* Nothing more will be said; what the client still says is read away. */
+static void say_goodbye(struct conn *conn)
+{
+    if (conn->tls) {
+        tls_close(conn->tls);
+        (void)send_sealed(conn); /* a client that has gone will be noticed */
+    }
+    shutdown(conn->fd, SHUT_WR);
+    conn_move(conn, CONN_CLOSING);
 }
 
 /* Bytes that the system holds for the client, who has not taken them yet. */
@@ -505,12 +700,10 @@ static void reply_sent(struct conn *conn)
     buf_clear(&conn->out_head);
     buf_clear(&conn->out_body);
     conn->out_sent = 0;
-    if (conn->last) {
-        shutdown(conn->fd, SHUT_WR);
-        conn_move(conn, CONN_CLOSING);
-    } else {
+    if (conn->last)
+        say_goodbye(conn);
+    else
         conn_move(conn, CONN_IDLE);
-    }
 }
 
 /* The first try, straight from the edge's own header buffer; what does not fit is the connection's to keep.
@@ -518,33 +711,35 @@ static void reply_sent(struct conn *conn)
 static void send_reply(struct conn *conn)
 {
     struct buf *head = &conn->edge->head;
-    ssize_t sent = head->failed ? -1 : send_both(conn->fd, head, &conn->out_body, 0);
+    ssize_t sent = head->failed ? -1 : send_both(conn, head, &conn->out_body, 0);
     if (sent < 0) {
         conn_close(conn);
-    } else if ((size_t)sent == head->length + conn->out_body.length) {
-        reply_sent(conn);
-    } else if ((size_t)sent >= head->length) {
-        conn->out_sent = (size_t)sent - head->length;
-        write_progressed(conn);
-    } else {
-        buf_append(&conn->out_head, head->bytes + sent, head->length - (size_t)sent);
-        write_progressed(conn);
-        if (conn->out_head.failed)
-            conn_close(conn);
+        return;
     }
+    if ((size_t)sent < head->length)
+        buf_append(&conn->out_head, head->bytes + sent, head->length - (size_t)sent);
+    else
+        conn->out_sent = (size_t)sent - head->length;
+    if (conn->out_head.failed)
+        conn_close(conn);
+    else if (out_left(conn))
+        write_progressed(conn);
+    else
+        reply_sent(conn);
 }
 
 static void conn_flush(struct conn *conn)
 {
-    ssize_t sent = send_both(conn->fd, &conn->out_head, &conn->out_body, conn->out_sent);
+    size_t before = out_left(conn);
+    ssize_t sent = send_both(conn, &conn->out_head, &conn->out_body, conn->out_sent);
     if (sent < 0) {
         conn_close(conn);
         return;
     }
     conn->out_sent += (size_t)sent;
-    if (conn->out_sent == conn->out_head.length + conn->out_body.length)
+    if (!out_left(conn))
         reply_sent(conn);
-    else if (sent > 0)
+    else if (out_left(conn) != before) /* sealed, a little more than taken: any change is a step */
         write_progressed(conn);
 }
 
@@ -618,15 +813,15 @@ static void refuse(struct conn *conn, struct gw_err *err)
 static bool send_frames(struct conn *conn)
 {
     struct buf *frames = &conn->edge->head;
-    ssize_t sent = send_both(conn->fd, frames, &conn->out_body, 0);
+    ssize_t sent = send_both(conn, frames, &conn->out_body, 0);
     if (sent < 0) {
         conn_close(conn);
         return false;
     }
-    if ((size_t)sent == frames->length)
-        return true;
-    buf_append(&conn->out_head, frames->bytes + sent, frames->length - (size_t)sent);
-    write_progressed(conn);
+    if ((size_t)sent < frames->length)
+        buf_append(&conn->out_head, frames->bytes + sent, frames->length - (size_t)sent);
+    if (out_left(conn))
+        write_progressed(conn);
     if (conn->out_head.failed)
         conn_close(conn);
     return conn->state != CONN_CLOSED;
@@ -636,15 +831,16 @@ static bool send_frames(struct conn *conn)
  */
 static bool send_rest(struct conn *conn)
 {
-    if (!out_left(conn))
+    size_t before = out_left(conn);
+    if (!before)
         return true;
-    ssize_t sent = send_both(conn->fd, &conn->out_head, &conn->out_body, conn->out_sent);
+    ssize_t sent = send_both(conn, &conn->out_head, &conn->out_body, conn->out_sent);
     if (sent < 0) {
         conn_close(conn);
         return false;
     }
     conn->out_sent += (size_t)sent;
-    if (sent > 0)
+    if (out_left(conn) != before)
         write_progressed(conn);
     if (out_left(conn))
         return false;
@@ -668,10 +864,8 @@ static void streams_flush(struct conn *conn)
             if (!send_frames(conn))
                 return;
         } else {
-            if (!more) {
-                shutdown(conn->fd, SHUT_WR);
-                conn_move(conn, CONN_CLOSING);
-            }
+            if (!more)
+                say_goodbye(conn);
             return;
         }
     }
@@ -723,6 +917,8 @@ static void on_event(evutil_socket_t fd, short what, void *owner)
     conn->running = true;
     if (conn->state == CONN_WRITING)
         conn_flush(conn);
+    else if (conn->tls && conn->state != CONN_STREAMS && !send_sealed(conn))
+        conn_close(conn);
     feed_pending(conn);
     if (what & EV_READ)
         conn_receive(conn);
@@ -755,8 +951,7 @@ static void conn_settle(struct conn *conn)
         return;
     if (conn->state == CONN_STREAMS)
         conn->deadline_us = streams_deadline(conn);
-    bool writes = conn->state == CONN_WRITING || (conn->state == CONN_STREAMS && out_left(conn));
-    bool watched = conn_watch(conn, writes ? EV_WRITE : readable_room(conn) ? EV_READ : 0);
+    bool watched = conn_watch(conn, is_writing(conn) ? EV_WRITE : readable_room(conn) ? EV_READ : 0);
     uint64_t at_us = conn->watching ? conn->deadline_us : loop_now_us() + LOOK_US;
     bool late = at_us != UINT64_MAX && (!loop_timer_is_set(&conn->timer) || conn->timer.at_us > at_us);
     if (!watched || (late && loop_timer_set(loop, &conn->timer, at_us) != GW_OK)) {
@@ -777,6 +972,8 @@ static void expire(struct conn *conn)
 {
     struct gw_err err;
     bool writes = conn->state == CONN_WRITING || (conn->state == CONN_STREAMS && out_left(conn));
+    if (conn->state == CONN_HANDSHAKE)
+        edge_count_handshake(conn->edge, HANDSHAKE_TIMEOUT);
     if (writes && queued_bytes(conn) < conn->out_queued) {
         write_progressed(conn); /* slow, but not stalled: too little to make the socket writable */
         return;
@@ -811,6 +1008,8 @@ void conn_drain(struct conn *conn)
         streams_flush(conn);
         conn_settle(conn);
     }
+    if (conn->state == CONN_HANDSHAKE)
+        conn_close(conn); /* it has asked for nothing yet */
     if (conn->state != CONN_IDLE)
         return;
     on_event(conn->fd, EV_READ, conn); /* a request that has arrived is still served */
@@ -830,6 +1029,10 @@ void conn_close(struct conn *conn)
     bool handled = conn->state == CONN_HANDLING;
     if (conn->state == CONN_CLOSED)
         return;
+    if (conn->tls) {
+        tls_close(conn->tls);
+        (void)send_sealed(conn);
+    }
     conn_move(conn, CONN_CLOSED);
     event_del(&conn->event);
     loop_timer_cancel(edge->setup.loop, &conn->timer);
@@ -861,6 +1064,7 @@ static void free_conn(struct loop_deferred *node)
     buf_clear(&conn->out_head);
     buf_clear(&conn->out_body);
     http1_free(conn->parser);
+    tls_free(conn->tls);
     edge_unref(conn->edge);
     free(conn);
 }

@@ -6,6 +6,8 @@
  *
  *   IDLE -> HEADER -> BODY -> HANDLING -> WRITING -> IDLE | CLOSING -> CLOSED (freed at the end of the turn)
  *    '--------'-----> STREAMS ----------------------------------'
+ *     HANDSHAKE  comes before, on a listener that speaks TLS (support/tls.h); timeouts.handshake, then the connection ends. From then
+ *                on bytes are opened before they are taken, and sealed before they go; nothing else is different
  *     IDLE       between requests; the idle timeout
  *     HEADER     some of a header is here; timeouts.header from its first byte, then 408
  *     BODY       some of a body is to come; timeouts.body from the end of the header, then 408
@@ -16,7 +18,7 @@
  *     CLOSING    the last reply is out and our half closed; what the client still sends is read away for a
  *                moment, so that the reply is not lost to a reset
  * Steps that need no waiting are passed through within one turn. Any state may end in CLOSED, and IDLE, HEADER and
- * BODY in WRITING: a refusal.
+ * BODY in WRITING: a refusal. While something sealed waits for the client to take it, nothing is read, whatever the state.
  */
 #ifndef XEBEC_EDGE_CONN_H
 #define XEBEC_EDGE_CONN_H
@@ -31,6 +33,12 @@
 enum { EDGE_SCRATCH_BYTES = 64 << 10 };
 
 struct conn;
+
+/* How a TLS handshake ended, for METRIC_TLS_HANDSHAKES. */
+enum handshake {
+    HANDSHAKE_OK, HANDSHAKE_RESUMED, HANDSHAKE_MALFORMED, HANDSHAKE_NO_AGREEMENT, HANDSHAKE_CERTIFICATE, HANDSHAKE_REFUSED,
+    HANDSHAKE_PLAIN_HTTP, HANDSHAKE_TIMEOUT, HANDSHAKE_GONE, HANDSHAKE_NO_MEMORY, HANDSHAKE_COUNT
+};
 
 /*
  * What the connections of one listener share. The listener makes it, its connections and open exchanges each
@@ -47,9 +55,11 @@ struct edge {
     struct arena_budget held;    /* arenas of open exchanges, together */
     struct http1_limits limits;
     struct http2_limits http2_limits;
+    struct tls_context *tls;       /* a reference: what new connections go by; NULL: no TLS */
     struct access_log *access_log; /* NULL: none */
     struct metric *connections, *connections_total, *connections_refused;
     struct metric *errors[GW_STATUS_COUNT]; /* made when first counted */
+    struct metric *handshakes[HANDSHAKE_COUNT]; /* likewise */
     struct buf head;             /* a reply's header, while it is being sent */
     time_t date_s;               /* what date says */
     char date[32];               /* as in the Date header */
@@ -57,6 +67,7 @@ struct edge {
 };
 void edge_unref(struct edge *edge);
 void edge_count_error(struct edge *edge, enum gw_status status); /* a request, or a connection, that HTTP itself refused */
+void edge_count_handshake(struct edge *edge, enum handshake how);
 const char *edge_date(struct edge *edge);                        /* as in the Date header; the edge's own */
 
 /* Takes fd, non-blocking; client: its address, for the access log; copied. False: out of memory, fd is closed. */

@@ -146,6 +146,13 @@ void listener_set_limits(struct listener *listener, const struct config_limits *
     edge_limit(listener->edge, limits, timeouts);
 }
 
+void listener_set_tls(struct listener *listener, struct tls_context *tls)
+{
+    struct tls_context *before = listener->edge->tls;
+    listener->edge->tls = tls_context_ref(tls);
+    tls_context_unref(before);
+}
+
 static struct edge *edge_new(const struct edge_setup *setup)
 {
     struct edge *edge = calloc(1, sizeof *edge);
@@ -153,6 +160,7 @@ static struct edge *edge_new(const struct edge_setup *setup)
         return NULL;
     edge->setup = *setup;
     edge->refs = 1;
+    edge->tls = tls_context_ref(setup->tls);
     edge->setup.limits = &edge->config_limits;
     edge->setup.timeouts = &edge->config_timeouts;
     edge_limit(edge, setup->limits, setup->timeouts);
@@ -174,6 +182,7 @@ void edge_unref(struct edge *edge)
     if (--edge->refs)
         return;
     access_log_free(edge->access_log);
+    tls_context_unref(edge->tls);
     buf_clear(&edge->head);
     free(edge);
 }
@@ -186,6 +195,28 @@ void edge_count_error(struct edge *edge, enum gw_status status)
                                               METRIC_LABELS("listener", edge->setup.name, "cause", cause));
     if (edge->errors[status])
         metric_add(edge->errors[status], 1);
+}
+
+void edge_count_handshake(struct edge *edge, enum handshake how)
+{
+    static const char *const outcomes[HANDSHAKE_COUNT] = {
+        [HANDSHAKE_OK] = "ok",
+        [HANDSHAKE_RESUMED] = "resumed",
+        [HANDSHAKE_MALFORMED] = "malformed",
+        [HANDSHAKE_NO_AGREEMENT] = "no_agreement",
+        [HANDSHAKE_CERTIFICATE] = "certificate",
+        [HANDSHAKE_REFUSED] = "refused",
+        [HANDSHAKE_PLAIN_HTTP] = "plain_http",
+        [HANDSHAKE_TIMEOUT] = "timeout",
+        [HANDSHAKE_GONE] = "gone",
+        [HANDSHAKE_NO_MEMORY] = "no_memory",
+    };
+    if (!edge->handshakes[how])
+        edge->handshakes[how] =
+            metrics_series(edge->setup.metrics, METRIC_TLS_HANDSHAKES,
+                           METRIC_LABELS("listener", edge->setup.name, "outcome", outcomes[how]));
+    if (edge->handshakes[how])
+        metric_add(edge->handshakes[how], 1);
 }
 
 const char *edge_date(struct edge *edge)

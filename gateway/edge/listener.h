@@ -12,6 +12,7 @@
 #include "edge/http.h"
 #include "support/loop.h"
 #include "support/metrics.h"
+#include "support/tls_context.h"
 
 struct listener;
 
@@ -23,6 +24,7 @@ struct edge_setup {
     bool join; /* another listener of this process has the address: share it. Else it must be free */
     const struct config_limits *limits;     /* connections and held_bytes: this listener's share, already divided; copied */
     const struct config_timeouts *timeouts; /* copied */
+    struct tls_context *tls;                /* whose connections are all TLS; NULL: none is */
     int access_log_fd;                      /* -1: no access log */
     /* Every complete request. Must end in exchange_reply() or exchange_abandon(), now or later. */
     void (*handle)(void *owner, struct exchange *exchange);
@@ -41,6 +43,8 @@ uint16_t listener_port(const struct listener *listener);
 /* Others from now on: for messages not yet begun, and waits not yet started. The loop's thread. */
 void listener_set_limits(struct listener *listener, const struct config_limits *limits,
                          const struct config_timeouts *timeouts);
+/* What connections go by that are made from now on; NULL: no TLS. Those that are there keep theirs. The loop's thread. */
+void listener_set_tls(struct listener *listener, struct tls_context *tls);
 /* Stops accepting; idle connections close, busy ones after their reply ("Connection: close"). */
 void listener_drain(struct listener *listener);
 uint32_t listener_connections(const struct listener *listener);

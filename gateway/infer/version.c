@@ -111,6 +111,8 @@ static struct pool *version_open_pool(struct version *version, const struct vers
         .addresses = config->replicas,
         .n_addresses = config->n_replicas,
         .resolver = setup->resolver,
+        .tls = model->tls.context,
+        .tls_name = model->tls.server_name,
         .limits = {.calls_per_replica = model->batching.calls,
                    .attempts = model->attempts,
                    .retry_percent = model->retry_percent,

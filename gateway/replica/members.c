@@ -228,7 +228,8 @@ static void replica_add_source(struct members *members, struct replica *replica,
 /* NULL: out of memory. There must be room. */
 static struct replica *members_add(struct members *members, uint32_t index, const char *address)
 {
-    struct replica *replica = replica_new(members->home, address, ++members->next_id);
+    struct replica *replica =
+        replica_new(members->home, address, members->home->version->addresses[index], ++members->next_id);
     if (!replica)
         return NULL;
     replica_add_source(members, replica, index);

@@ -54,6 +54,8 @@ struct pool_version {
     const char *const *addresses;  /* "host:port", "[::1]:port", "unix:/path": one replica; "dns:NAME:PORT": as many as it has */
     uint32_t n_addresses;          /* at most POOL_ADDRESSES_MAX */
     struct resolver *resolver;     /* for the dns: ones; NULL where there is none */
+    struct tls_context *tls;       /* NULL: plain */
+    const char *tls_name;          /* what replicas' certificates must be for; NULL: the host of their address, for dns: the name */
     struct pool_limits limits;
 };
 
@@ -119,7 +121,7 @@ struct replica_status {
     char address[REPLICA_ADDRESS_BYTES];
     const char *source;        /* the configured address that leads to it; "dns:digits:9000". Lives as long as the pool_version */
     enum replica_state state;
-    char why[160];             /* of the last refusal or fault; "" when none */
+    char why[256];             /* of the last refusal or fault; "" when none */
     uint32_t in_flight;
     uint64_t calls, failures;
     char digest[72];

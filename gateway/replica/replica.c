@@ -58,13 +58,28 @@ const char *replica_state_name(enum replica_state state)
     return (size_t)state < REPLICA_STATE_COUNT ? names[state] : "?";
 }
 
-struct replica *replica_new(struct replica_home *home, const char *address, uint64_t id)
+/* What its certificate must be for: of "dns:NAME:PORT" the name, whatever address that has led to. NULL: the
+ * address' host. */
+static const char *name_of(const struct replica_home *home, const char *source,
+                           char name[REPLICA_ADDRESS_BYTES])
 {
+    const char *colon = strrchr(source, ':');
+    if (home->version->tls_name || strncmp(source, "dns:", 4) != 0)
+        return home->version->tls_name;
+    snprintf(name, REPLICA_ADDRESS_BYTES, "%.*s", (int)(colon - source) - 4, source + 4);
+    return name;
+}
+
+struct replica *replica_new(struct replica_home *home, const char *address, const char *source, uint64_t id)
+{
+    char name[REPLICA_ADDRESS_BYTES];
     const struct rpc_channel_options options = {
         .connect_timeout_ms = CONNECT_TIMEOUT_MS,
         .backoff_min_ms = BACKOFF_MIN_MS,
         .backoff_max_ms = BACKOFF_MAX_MS,
         .max_message_bytes = home->version->limits.max_message_bytes,
+        .tls = home->version->tls,
+        .tls_name = name_of(home, source, name),
     };
     size_t address_size = strlen(address) + 1;
     struct replica *replica = calloc(1, sizeof *replica + address_size);
@@ -141,11 +156,15 @@ static void replica_connected(struct replica *replica)
 
 static void replica_lost(struct replica *replica)
 {
+    char why[sizeof replica->why];
+    const char *more = rpc_channel_why(replica->channel);
     if (replica->state == REPLICA_DOWN)
         return;
+    snprintf(why, sizeof why, "%s%s%s",
+             replica->state == REPLICA_CONNECTING ? "it cannot be reached" : "the connection was lost",
+             more[0] ? ": " : "", more);
     replica_drop_probe(replica);
-    replica_become(replica, REPLICA_DOWN,
-                   replica->state == REPLICA_CONNECTING ? "it cannot be reached" : "the connection was lost");
+    replica_become(replica, REPLICA_DOWN, why);
     replica_wake(replica, loop_now_us() + LOG_EVERY_US);
 }
 

@@ -78,8 +78,8 @@ struct replica {
     char address[];
 };
 
-/* Starts connecting. Copies the address. NULL: out of memory. */
-struct replica *replica_new(struct replica_home *home, const char *address, uint64_t id) GW_MUST_CHECK;
+/* Starts connecting. Copies the address. source: the configured address that leads to it. NULL: out of memory. */
+struct replica *replica_new(struct replica_home *home, const char *address, const char *source, uint64_t id) GW_MUST_CHECK;
 /*
  * Not from within a callback of its own. Calls in flight are cancelled; their callbacks still run, and must not look at
  * the replica.

@@ -3,6 +3,7 @@
  */
 #include "replica/rpc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,24 @@ void rpc_channel_watch(struct rpc_channel *channel, void (*changed)(void *owner,
                        void *owner)
 {
     channel->transport->channel_watch(channel, changed, owner);
+}
+
+const char *rpc_channel_why(const struct rpc_channel *channel)
+{
+    return channel->transport->channel_why(channel);
+}
+
+/* "host:port", "[v6]:port"; a unix socket is on this host. */
+void rpc_peer_name(const char *address, const struct rpc_channel_options *options, char name[RPC_NAME_BYTES])
+{
+    const char *colon = strrchr(address, ':');
+    bool bracketed = address[0] == '[';
+    if (options->tls_name)
+        snprintf(name, RPC_NAME_BYTES, "%s", options->tls_name);
+    else if (strncmp(address, "unix:", 5) == 0 || !colon)
+        snprintf(name, RPC_NAME_BYTES, "localhost");
+    else
+        snprintf(name, RPC_NAME_BYTES, "%.*s", (int)(colon - address) - 2 * bracketed, address + bracketed);
 }
 
 struct rpc_call *rpc_call_start(struct rpc_channel *channel, const struct rpc_payload *payload,

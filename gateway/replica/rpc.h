@@ -15,6 +15,7 @@
 #include "support/loop.h"
 
 struct resolver;
+struct tls_context;
 struct rpc_client;  /* one a shard: what its channels share */
 struct rpc_channel; /* one address; connects by itself, reconnects with backoff */
 struct rpc_payload;
@@ -35,6 +36,8 @@ struct rpc_channel_options {
     uint32_t connect_timeout_ms;     /* one attempt; at least 100 */
     uint32_t backoff_min_ms, backoff_max_ms; /* exponential with jitter, between attempts; at least 100 */
     size_t max_message_bytes;        /* of a reply; beyond: GW_E_CONTRACT */
+    struct tls_context *tls;         /* a client's, referred to; NULL: plain */
+    const char *tls_name;            /* what the peer's certificate must be for, copied; NULL: the host of the address */
 };
 
 /* address: "host:port", "[::1]:port" or "unix:/path". Does not connect yet. NULL: out of memory. */
@@ -51,6 +54,9 @@ enum rpc_state { RPC_IDLE, RPC_CONNECTING, RPC_READY, RPC_DOWN };
  */
 void rpc_channel_watch(struct rpc_channel *channel,
                        void (*changed)(void *owner, enum rpc_state state), void *owner);
+
+/* Why it is RPC_DOWN, for a person; "" where the transport does not tell (gRPC core). Until the state changes. */
+const char *rpc_channel_why(const struct rpc_channel *channel);
 
 struct rpc_reply {
     enum gw_status status;  /* GW_OK; GW_E_DEADLINE; GW_E_CANCELLED: by us; GW_E_NO_REPLICA: could not be

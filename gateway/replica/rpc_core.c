@@ -30,6 +30,7 @@
 #include "replica/rpc_queue.h"
 #include "replica/rpc_transport.h"
 #include "support/log.h"
+#include "support/tls_context.h"
 
 enum {
     KEEPALIVE_MS = 20000, /* a ping when calls hang that long: finds hosts that vanished without a word */
@@ -196,6 +197,17 @@ static grpc_arg arg_int(const char *key, size_t value)
                       .value.integer = value < INT_MAX ? (int)value : INT_MAX};
 }
 
+static grpc_channel_credentials *credentials_of(const struct tls_context *tls)
+{
+    if (!tls)
+        return grpc_insecure_credentials_create();
+    const char *certificate = tls_context_pem(tls, TLS_FILE_CERTIFICATE);
+    grpc_ssl_pem_key_cert_pair ours = {.private_key = tls_context_pem(tls, TLS_FILE_KEY),
+                                       .cert_chain = certificate};
+    return grpc_ssl_credentials_create(tls_context_pem(tls, TLS_FILE_CA), certificate ? &ours : NULL, NULL,
+                                       NULL);
+}
+
 static grpc_channel *channel_open(const char *address, const struct rpc_channel_options *options,
                                   grpc_resource_quota *quota)
 {
@@ -221,10 +233,15 @@ static grpc_channel *channel_open(const char *address, const struct rpc_channel_
         arg_int(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1u << GRPC_COMPRESS_NONE),
         arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_COMPRESSION, 0),
         arg_int(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
+        {.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)GRPC_SSL_TARGET_NAME_OVERRIDE_ARG},
     };
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(
-        address, credentials, &(grpc_channel_args){.num_args = sizeof args / sizeof *args, .args = args});
+    char peer[RPC_NAME_BYTES];
+    rpc_peer_name(address, options, peer);
+    size_t n_args = sizeof args / sizeof *args - !options->tls; /* the last one is for TLS */
+    args[sizeof args / sizeof *args - 1].value.string = peer;
+    grpc_channel_credentials *credentials = credentials_of(options->tls);
+    grpc_channel *channel =
+        grpc_channel_create(address, credentials, &(grpc_channel_args){.num_args = n_args, .args = args});
     grpc_channel_credentials_release(credentials);
     return channel;
 }
@@ -236,6 +253,13 @@ static void channel_release(struct core_channel *channel)
     grpc_resource_quota_unref(channel->quota);
     client_release(channel->client);
     free(channel);
+}
+
+/* gRPC tells the callers of calls that it lets wait; ours fail fast. Its own log has it, at level debug. */
+static const char *core_channel_why(const struct rpc_channel *base)
+{
+    (void)base;
+    return "";
 }
 
 /*
@@ -516,6 +540,7 @@ const struct rpc_transport rpc_core = {
     .channel_new = core_channel_new,
     .channel_free = core_channel_free,
     .channel_watch = core_channel_watch,
+    .channel_why = core_channel_why,
     .call_start = core_call_start,
     .call_cancel = core_call_cancel,
 };

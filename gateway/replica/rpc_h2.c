@@ -17,6 +17,7 @@
  * a client until its last channel is gone.
  */
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -67,6 +68,9 @@ struct h2_channel {
     uint32_t told_connections;
     void (*changed)(void *owner, enum rpc_state state);
     void *owner;
+    struct tls_context *tls; /* a reference; NULL: plain */
+    char peer[RPC_NAME_BYTES];
+    char why[400]; /* of the last loss */
     char authority[];
 };
 
@@ -88,7 +92,7 @@ static void channel_release(struct h2_channel *channel);
 static void channel_attempt(struct h2_channel *channel);
 static void channel_dialled(struct rpc_dial *dial, int fd);
 static void channel_link_changed(void *owner, struct h2_link *link, enum h2_link_state state);
-static void channel_lose(struct h2_channel *channel);
+static void channel_lose(struct h2_channel *channel, const char *why);
 static void channel_timer_fired(struct loop_timer *timer);
 static void channel_wake(struct h2_channel *channel, uint64_t at_us);
 static void channel_become(struct h2_channel *channel, enum rpc_state state);
@@ -164,6 +168,8 @@ static struct rpc_channel *h2_channel_new(struct rpc_client *base, const char *a
     channel->timer.fire = channel_timer_fired;
     channel->report.run = channel_tell;
     memcpy(channel->authority, authority, strlen(authority) + 1);
+    rpc_peer_name(address, options, channel->peer);
+    channel->tls = tls_context_ref(options->tls);
     enum gw_status status = rpc_dial_init(&channel->dial, client->loop, client->resolver, address,
                                           options->connect_timeout_ms * UINT64_C(1000));
     channel->readable = status == GW_OK;
@@ -174,6 +180,7 @@ static struct rpc_channel *h2_channel_new(struct rpc_client *base, const char *a
     return &channel->base;
 fail:
     rpc_dial_clear(&channel->dial);
+    tls_context_unref(channel->tls);
     free(channel);
     return NULL;
 }
@@ -198,6 +205,7 @@ static void channel_release(struct h2_channel *channel)
     if (--channel->refs)
         return;
     client_release(channel->client);
+    tls_context_unref(channel->tls);
     free(channel);
 }
 
@@ -222,27 +230,37 @@ static void channel_attempt(struct h2_channel *channel)
     rpc_dial_start(&channel->dial);
 }
 
+/* NULL: out of memory, and fd is closed. */
+static struct h2_link *channel_open_link(struct h2_channel *channel, int fd)
+{
+    struct tls *tls = channel->tls ? tls_new(channel->tls, channel->peer) : NULL;
+    const struct h2_link_setup setup = {.loop = channel->client->loop,
+                                        .fd = fd,
+                                        .tls = tls,
+                                        .max_calls = H2_CALLS_MAX,
+                                        .silence_us = SILENCE_US,
+                                        .patience_us = PATIENCE_US,
+                                        .room = channel->client->room,
+                                        .ended = call_stream_ended,
+                                        .changed = channel_link_changed,
+                                        .owner = channel};
+    struct h2_link *link = channel->tls && !tls ? NULL : h2_link_open(&setup);
+    if (link)
+        return link;
+    tls_free(tls);
+    close(fd);
+    return NULL;
+}
+
 static void channel_dialled(struct rpc_dial *dial, int fd)
 {
     struct h2_channel *channel = container_of(dial, struct h2_channel, dial);
-    if (fd >= 0) {
-        const struct h2_link_setup setup = {.loop = channel->client->loop,
-                                            .fd = fd,
-                                            .max_calls = H2_CALLS_MAX,
-                                            .silence_us = SILENCE_US,
-                                            .patience_us = PATIENCE_US,
-                                            .room = channel->client->room,
-                                            .ended = call_stream_ended,
-                                            .changed = channel_link_changed,
-                                            .owner = channel};
-        channel->link = h2_link_open(&setup);
-        if (!channel->link)
-            close(fd);
-    }
+    if (fd >= 0)
+        channel->link = channel_open_link(channel, fd);
     if (channel->link)
         channel_wake(channel, loop_now_us() + channel->options.connect_timeout_ms * UINT64_C(1000));
     else
-        channel_lose(channel);
+        channel_lose(channel, fd < 0 ? dial->why : gw_status_words(GW_E_NO_MEMORY));
 }
 
 static void channel_timer_fired(struct loop_timer *timer)
@@ -254,13 +272,14 @@ static void channel_timer_fired(struct loop_timer *timer)
     } else if (channel->state == RPC_CONNECTING && channel->link) {
         h2_link_close(channel->link, GW_E_NO_REPLICA); /* it accepts, and does not greet */
         channel->link = NULL;
-        channel_lose(channel);
+        channel_lose(channel, "it accepts connections, and says nothing");
     }
 }
 
 /* No connection (any more): tries again as soon as an attempt is due, in the next turn at the earliest. */
-static void channel_lose(struct h2_channel *channel)
+static void channel_lose(struct h2_channel *channel, const char *why)
 {
+    snprintf(channel->why, sizeof channel->why, "%s", why);
     uint64_t due_us =
         channel->attempt_us + client_jitter(channel->client, channel->backoff_ms * UINT64_C(1000));
     channel->backoff_ms += channel->backoff_ms / 2;
@@ -288,10 +307,24 @@ static void channel_forget_leaving(struct h2_channel *channel, const struct h2_l
             channel->leaving[i] = NULL;
 }
 
+/* With what there is to be done about it: what the peer's certificate was checked against. */
+static void channel_say_why(const struct h2_channel *channel, const struct h2_link *link,
+                            enum h2_link_state state, char *why, size_t room)
+{
+    const char *words = state == LINK_GOING ? "the replica is leaving" : h2_link_why(link);
+    bool checked = strstr(words, "verify failed") != NULL;
+    if (checked)
+        snprintf(why, room, "%s; expected %.64s by tls.ca %.100s", words, channel->peer,
+                 tls_context_path(channel->tls, TLS_FILE_CA));
+    else
+        snprintf(why, room, "%s", words);
+}
+
 static void channel_link_changed(void *owner, struct h2_link *link, enum h2_link_state state)
 {
     struct h2_channel *channel = owner;
     bool present = link == channel->link;
+    char why[sizeof channel->why];
     if (state == LINK_OPEN) {
         channel->connections++;
         channel->backoff_ms = channel->options.backoff_min_ms;
@@ -299,6 +332,7 @@ static void channel_link_changed(void *owner, struct h2_link *link, enum h2_link
         channel_become(channel, RPC_READY);
         return;
     }
+    channel_say_why(channel, link, state, why, sizeof why);
     if (state == LINK_LOST) {
         h2_link_close(link, GW_E_NO_REPLICA);
         channel_forget_leaving(channel, link);
@@ -308,7 +342,12 @@ static void channel_link_changed(void *owner, struct h2_link *link, enum h2_link
     if (state == LINK_GOING)
         channel_let_leave(channel);
     channel->link = NULL;
-    channel_lose(channel);
+    channel_lose(channel, why);
+}
+
+static const char *h2_channel_why(const struct rpc_channel *base)
+{
+    return ((const struct h2_channel *)(const void *)base)->why;
 }
 
 static void channel_wake(struct h2_channel *channel, uint64_t at_us)
@@ -351,6 +390,7 @@ static bool call_send(struct h2_call *call, const struct rpc_payload *payload, c
     const struct h2_request request = {.method = method,
                                        .authority = channel->authority,
                                        .payload = payload,
+                                       .secure = channel->tls != NULL,
                                        .timeout_us =
                                            deadline_us > call->sent_us ? deadline_us - call->sent_us : 1,
                                        .max_bytes = channel->options.max_message_bytes};
@@ -440,6 +480,7 @@ const struct rpc_transport rpc_h2 = {
     .channel_new = h2_channel_new,
     .channel_free = h2_channel_free,
     .channel_watch = h2_channel_watch,
+    .channel_why = h2_channel_why,
     .call_start = h2_call_start,
     .call_cancel = h2_call_cancel,
 };

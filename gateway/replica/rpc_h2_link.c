@@ -4,6 +4,9 @@
  * A turn that starts calls posts one flush, which runs after the turn's other work, so they leave together. A
  * peer that takes nothing leaves the outbox full: then the session is not asked for more until the socket
  * takes bytes again.
+ *
+ * With TLS: recv() -> tls -> session, and outbox -> tls -> send(). Then what is sealed stands for the outbox:
+ * no more is sealed while the socket does not take it.
  */
 #include "replica/rpc_h2_link.h"
 
@@ -24,12 +27,15 @@ enum {
         2, /* gRPC servers hang up on clients that send more while they themselves say nothing */
 };
 
+#define CLOSED "the replica closed the connection"
+
 struct h2_link {
     struct h2_link_setup setup;
     enum h2_link_state state;
     struct h2_session *session;
     struct event readable, writable;
     bool blocked; /* `writable` is awaited */
+    bool agreed;  /* TLS: on HTTP/2 */
     struct loop_task flush;
     bool flush_posted;
     bool closed;
@@ -38,7 +44,7 @@ struct h2_link {
     uint64_t ping_us; /* a ping is out since then; 0: none */
     uint32_t pings;   /* since a call was started */
     struct loop_deferred deferred;
-    char why[160];
+    char why[220];
     struct h2_outbox outbox;
 };
 
@@ -48,6 +54,7 @@ static void link_flush_due(struct loop_task *task);
 static void link_check_life(struct loop_timer *timer);
 static void link_flush_later(struct h2_link *link);
 static bool link_flush(struct h2_link *link);
+static ssize_t link_send_sealed(struct h2_link *link);
 static void link_settle(struct h2_link *link, bool alive);
 static void link_become(struct h2_link *link, enum h2_link_state state);
 static void link_free(struct loop_deferred *deferred);
@@ -98,6 +105,7 @@ static void link_free(struct loop_deferred *deferred)
     struct h2_link *link = container_of(deferred, struct h2_link, deferred);
     h2_outbox_clear(&link->outbox);
     h2_session_free(link->session);
+    tls_free(link->setup.tls);
     free(link);
 }
 
@@ -156,32 +164,73 @@ static void link_settle(struct h2_link *link, bool alive)
 
 /* --- reading --- */
 
-/* Where to receive to, and how much: what is large where it stays, all else in the room that links share. */
-static uint8_t *link_room(struct h2_link *link, size_t *room)
+/* Where to receive to, and how much: what is large where it stays, all else in the room given. */
+static uint8_t *link_room(struct h2_link *link, uint8_t *spare, size_t spare_bytes, size_t *room)
 {
     uint8_t *into = h2_session_room(link->session, room);
     if (into && *room >= READ_LEAST)
         return into;
     size_t ahead = h2_session_read_ahead(link->session);
-    *room = ahead < H2_LINK_ROOM ? ahead : H2_LINK_ROOM;
-    return link->setup.room;
+    *room = ahead < spare_bytes ? ahead : spare_bytes;
+    return spare;
+}
+
+/* gRPC is HTTP/2, and says so. */
+static bool link_judge_tls(struct h2_link *link)
+{
+    link->agreed = tls_is_open(link->setup.tls);
+    if (!link->agreed || tls_chose_h2(link->setup.tls))
+        return true;
+    snprintf(link->why, sizeof link->why,
+             "TLS: the peer does not offer HTTP/2 (h2 by ALPN): is it a gRPC server?");
+    return false;
+}
+
+static bool link_open_sealed(struct h2_link *link, const uint8_t *bytes, size_t length)
+{
+    uint8_t opened[TLS_RECORD_BYTES];
+    enum tls_result result = TLS_OK;
+    tls_feed(link->setup.tls, bytes, length);
+    while (result == TLS_OK) {
+        size_t got, room;
+        uint8_t *into = link_room(link, opened, sizeof opened, &room);
+        result = tls_read(link->setup.tls, into, room, &got);
+        if (!link->agreed && !link_judge_tls(link))
+            return false;
+        if (result == TLS_OK && !h2_session_feed(link->session, into, got))
+            return false;
+    }
+    if (result == TLS_FAILED)
+        snprintf(link->why, sizeof link->why, "TLS: %s", tls_why(link->setup.tls));
+    else if (result == TLS_ENDED)
+        snprintf(link->why, sizeof link->why, "%s", CLOSED);
+    if (result != TLS_MORE)
+        (void)link_send_sealed(link); /* an alert, so that the peer knows why */
+    return result == TLS_MORE;
+}
+
+/* Bytes of the socket. False: the connection is over. */
+static bool link_take(struct h2_link *link, const uint8_t *bytes, size_t length)
+{
+    return link->setup.tls ? link_open_sealed(link, bytes, length)
+                           : h2_session_feed(link->session, bytes, length);
 }
 
 /* False: the connection is over. */
 static bool link_receive(struct h2_link *link)
 {
     for (size_t total = 0; total < TURN_BYTES;) {
-        size_t room;
-        uint8_t *into = link_room(link, &room);
+        size_t room = H2_LINK_ROOM;
+        uint8_t *into =
+            link->setup.tls ? link->setup.room : link_room(link, link->setup.room, H2_LINK_ROOM, &room);
         ssize_t got = recv(link->setup.fd, into, room, MSG_DONTWAIT);
         if (got < 0 && (errno == EAGAIN || errno == EINTR))
             return true;
         if (got <= 0) {
-            snprintf(link->why, sizeof link->why, "%s",
-                     got < 0 ? strerror(errno) : "the replica closed the connection");
+            snprintf(link->why, sizeof link->why, "%s", got < 0 ? strerror(errno) : CLOSED);
             return false;
         }
-        if (!h2_session_feed(link->session, into, (size_t)got))
+        if (!link_take(link, into, (size_t)got))
             return false;
         if ((size_t)got < room)
             break; /* that was all: another recv() would only say so */
@@ -238,6 +287,35 @@ static bool link_await_writable(struct h2_link *link, bool blocked)
     return (blocked ? event_add(&link->writable, NULL) : event_del(&link->writable)) == 0;
 }
 
+/* The rest of what is sealed; 0: all has gone. As send(). */
+static ssize_t link_send_sealed(struct h2_link *link)
+{
+    size_t length;
+    const char *bytes = tls_sealed(link->setup.tls, &length);
+    ssize_t sent = length ? send(link->setup.fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+    if (sent > 0)
+        tls_sent(link->setup.tls, (size_t)sent);
+    return sent;
+}
+
+/* As sendmsg(), in TLS; 0: the handshake is not done, and has nothing to say now. */
+static ssize_t link_seal(struct h2_link *link, const struct msghdr *message)
+{
+    size_t taken, left;
+    ssize_t sent = link_send_sealed(link);
+    if (sent < 0)
+        return sent;
+    (void)tls_sealed(link->setup.tls, &left);
+    if (left) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (tls_write(link->setup.tls, message->msg_iov, (int)message->msg_iovlen, &taken) == TLS_OK)
+        return (ssize_t)taken;
+    errno = EPROTO;
+    return -1;
+}
+
 /* Sends until nothing is left or the socket takes no more. */
 static bool link_flush(struct h2_link *link)
 {
@@ -246,10 +324,14 @@ static bool link_flush(struct h2_link *link)
         if (!h2_session_fill(link->session, &link->outbox))
             return false;
         struct msghdr message = {.msg_iovlen = h2_outbox_pieces(&link->outbox, &pieces)};
-        if (!message.msg_iovlen)
-            return link_await_writable(link, false);
         message.msg_iov = pieces;
-        ssize_t sent = sendmsg(link->setup.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        bool sealed = link->setup.tls != NULL;
+        if (!message.msg_iovlen && !sealed)
+            return link_await_writable(link, false);
+        ssize_t sent = sealed ? link_seal(link, &message)
+                              : sendmsg(link->setup.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent == 0 && sealed)
+            return link_await_writable(link, false);
         if (sent < 0 && errno == EAGAIN)
             return link_await_writable(link, true);
         if (sent < 0 && errno != EINTR) {

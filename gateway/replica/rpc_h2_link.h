@@ -13,9 +13,10 @@
 
 #include "replica/rpc_h2_session.h"
 #include "support/loop.h"
+#include "support/tls.h"
 
 enum h2_link_state {
-    LINK_GREETING, /* connected; the peer has not said anything yet */
+    LINK_GREETING, /* connected; no handshake of TLS is done, or the peer has not said anything yet */
     LINK_OPEN,
     LINK_GOING,    /* finishes its calls, and takes no new ones */
     LINK_LOST      /* its calls have ended; to be closed */
@@ -26,6 +27,7 @@ struct h2_link;
 struct h2_link_setup {
     struct loop *loop;
     int fd;               /* connected and non-blocking; the link's from now on, unless h2_link_open() fails */
+    struct tls *tls;      /* likewise; NULL: plain */
     uint32_t max_calls;   /* as in rpc_h2_session.h */
     uint64_t silence_us;  /* calls are out and not a byte came for so long: asks for a sign of life; and when there is */
     uint64_t patience_us; /* none for so long, the link is lost */

@@ -152,9 +152,10 @@ static int32_t request_submit(struct h2_session *session, struct h2_stream *stre
 {
     char timeout[16];
     size_t timeout_length = timeout_write(timeout, sizeof timeout, request->timeout_us);
+    const nghttp2_nv plain = STATIC_NV(":scheme", "http"), secure = STATIC_NV(":scheme", "https");
     const nghttp2_nv headers[] = {
         STATIC_NV(":method", "POST"),
-        STATIC_NV(":scheme", "http"),
+        request->secure ? secure : plain,
         nv_of(":path", request->method, strlen(request->method), NGHTTP2_NV_FLAG_NO_COPY_VALUE),
         nv_of(":authority", request->authority, strlen(request->authority), NGHTTP2_NV_FLAG_NO_COPY_VALUE),
         STATIC_NV("te", "trailers"),

@@ -42,6 +42,7 @@ struct h2_request {
     const char *method;    /* "/package.Service/Method"; a constant */
     const char *authority; /* lives as long as the session */
     const struct rpc_payload *payload;
+    bool secure;           /* the connection is TLS */
     uint64_t timeout_us;   /* told to the peer; at least 1 */
     size_t max_bytes;      /* of the reply */
 };

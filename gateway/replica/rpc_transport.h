@@ -19,6 +19,7 @@ struct rpc_transport {
     void (*channel_free)(struct rpc_channel *channel); /* not NULL */
     void (*channel_watch)(struct rpc_channel *channel, void (*changed)(void *owner, enum rpc_state state),
                           void *owner);
+    const char *(*channel_why)(const struct rpc_channel *channel);
     struct rpc_call *(*call_start)(struct rpc_channel *channel, const struct rpc_payload *payload, const char *method,
                                    uint64_t deadline_us, void (*done)(void *owner, const struct rpc_reply *reply),
                                    void *owner);
@@ -31,6 +32,10 @@ struct rpc_call { const struct rpc_transport *transport; };
 
 extern const struct rpc_transport rpc_core; /* gRPC core, with threads of its own */
 extern const struct rpc_transport rpc_h2;   /* nghttp2, inside the loop */
+
+/* Of options and address: the name that the peer's certificate must be for. */
+enum { RPC_NAME_BYTES = 256 };
+void rpc_peer_name(const char *address, const struct rpc_channel_options *options, char name[RPC_NAME_BYTES]);
 
 enum { RPC_WORDS_BYTES = 512 }; /* of a replica's words, we keep so much */
 

@@ -75,6 +75,8 @@
     X(METRIC_CONNECTIONS,         GAUGE,     "xebec_connections",                    "Client connections open.") \
     X(METRIC_CONNECTIONS_TOTAL,   COUNTER,   "xebec_connections_total",              "Client connections accepted.") \
     X(METRIC_CONNECTIONS_REFUSED, COUNTER,   "xebec_connections_refused_total",      "Client connections closed at the cap.") \
+    X(METRIC_TLS_HANDSHAKES,      COUNTER,   "xebec_tls_handshakes_total",           "TLS handshakes with clients, by listener and outcome.") \
+    X(METRIC_TLS_EXPIRY,          GAUGE,     "xebec_tls_certificate_expiry_seconds", "When the gateway's own certificate expires, in seconds since 1970; its chain's, where that is sooner.") \
     X(METRIC_HTTP_ERRORS,         COUNTER,   "xebec_http_errors_total",              "Requests refused before they reached an endpoint, by cause.")
 
 enum metric_id {

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Checks that docs/configuration.md and configs/reference.yaml say what the gateway's key table says.
+"""Checks that docs/configuration.md and configs/reference.yaml say what the gateway's key table says. Keys of TLS name files that
+must be there, so their sample is configs/tls.yaml.
 
     config_docs.py XEBEC [ROOT]
 
@@ -51,6 +52,10 @@ def sample_keys(path):
     return found
 
 
+def tls_keys(path):
+    return [(key, value) for key, value in (sample_keys(path) if path.exists() else []) if "tls" in key.split(".")]
+
+
 def pattern_of(path, patterns):
     """The known key that a concrete path is an instance of; None for a name or a section between keys."""
     for pattern in patterns:
@@ -100,7 +105,7 @@ def main():
     root = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else pathlib.Path(__file__).parents[2])
     known = known_keys(sys.argv[1])
     problems = [*compare_docs(known, documented_keys(root / "docs/configuration.md")),
-                *compare_sample(known, sample_keys(root / "configs/reference.yaml"))]
+                *compare_sample(known, [*sample_keys(root / "configs/reference.yaml"), *tls_keys(root / "configs/tls.yaml")])]
     for problem in problems:
         print(problem)
     print(f"{len(known)} keys, {len(problems)} problems")

@@ -24,6 +24,7 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"hiredis/.*", {"support/resp.c"}),
     (r"zlib\.h", {"edge/coding.c"}),
+    (r"openssl/.*", {"support/tls.c", "support/tls_context.c"}),
     (r"yaml\.h", {"config/yaml.c"}),
     (r"sodium\.h|sodium/.*", {
         "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/shadow.c", "infer/split.c",

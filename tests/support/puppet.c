@@ -353,6 +353,32 @@ static void *puppet_run(void *arg)
 
 /* --- outside --- */
 
+static char *read_text(const char *directory, const char *name)
+{
+    char path[512], *text = calloc(1, 1 << 16);
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    FILE *file = fopen(path, "r");
+    if (!file || !fread(text, 1, (1 << 16) - 1, file))
+        die(path);
+    fclose(file);
+    return text;
+}
+
+/* As transport_tls(). */
+static grpc_server_credentials *credentials_of_test(void)
+{
+    const char *directory = getenv("XEBEC_TLS");
+    if (!directory)
+        return grpc_insecure_server_credentials_create();
+    char *key = read_text(directory, "server.key"), *certificate = read_text(directory, "server.crt");
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = key, .cert_chain = certificate};
+    grpc_server_credentials *credentials =
+        grpc_ssl_server_credentials_create_ex(NULL, &pair, 1, GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE, NULL);
+    free(key);
+    free(certificate);
+    return credentials;
+}
+
 struct puppet *puppet_start(const char *address, const struct puppet_script *script)
 {
     struct puppet *puppet = calloc(1, sizeof *puppet);
@@ -364,7 +390,7 @@ struct puppet *puppet_start(const char *address, const struct puppet_script *scr
         .type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, .value.integer = -1};
     puppet->server = grpc_server_create(&(grpc_channel_args){1, &unbounded}, NULL);
     grpc_server_register_completion_queue(puppet->server, puppet->queue, NULL);
-    grpc_server_credentials *credentials = grpc_insecure_server_credentials_create();
+    grpc_server_credentials *credentials = credentials_of_test();
     int port = grpc_server_add_http2_port(puppet->server, address, credentials);
     grpc_server_credentials_release(credentials);
     if (port == 0)

@@ -5,11 +5,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/tls_context.h"
+
 static const char *const names[] = {[RPC_NGHTTP2] = "nghttp2", [RPC_GRPC_CORE] = "grpc"};
 
 const char *transport_name(enum rpc_kind kind)
 {
     return names[kind];
+}
+
+struct tls_context *transport_tls(void)
+{
+    char ca[512];
+    struct tls_words problem;
+    const char *directory = getenv("XEBEC_TLS");
+    if (!directory)
+        return NULL;
+    snprintf(ca, sizeof ca, "%s/ca.crt", directory);
+    const struct tls_setup setup = {.role = TLS_CLIENT, .files[TLS_FILE_CA] = ca};
+    struct tls_context *context = tls_context_new(&setup, &problem);
+    if (context)
+        return context;
+    fprintf(stderr, "%s: %s\n", ca, problem.what);
+    abort();
 }
 
 enum rpc_kind transport_of_test(void)

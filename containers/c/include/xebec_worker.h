@@ -113,6 +113,12 @@ struct xebec_model {
     uint32_t threads; /* that run predict(), side by side; 0: one */
     bool quick;       /* predict() takes microseconds: it runs in the thread that reads the network, no other is woken */
     uint32_t message_bytes; /* the largest message taken or sent, up to 1 GiB; 0: 64 MiB, as the gateway's limits.message */
+    /*
+     * TLS, with these PEM files: a certificate, those between it and its CA behind it, and its key. client_ca: whose
+     * certificates gateways must show; NULL: none is asked for. All NULL: $XEBEC_TLS_CERTIFICATE, $XEBEC_TLS_KEY and
+     * $XEBEC_TLS_CLIENT_CA; where these are not there either, no TLS.
+     */
+    const char *tls_certificate, *tls_key, *tls_client_ca;
     uint32_t drain_ms; /* how long calls in flight may go on after SIGTERM; 0: 10 s */
 };
 

@@ -18,10 +18,11 @@ static const char HELP[] =
     "  --output NAME:DATATYPE:SHAPE an output; may be given again\n"
     "  --max-rows N                 the largest batch it takes; 0 (the default): any\n"
     "  --message-bytes N            the largest message it takes or sends; default 67108864\n"
-    "  --digest TEXT                of the model's files\n\n"
-    "XEBEC_LISTEN, XEBEC_NAME, XEBEC_VERSION, XEBEC_MAX_ROWS and XEBEC_MESSAGE_BYTES in the environment are "
-    "the\n"
-    "defaults.\n";
+    "  --digest TEXT                of the model's files\n"
+    "  --tls-certificate FILE --tls-key FILE   serves TLS with these PEM files\n"
+    "  --tls-client-ca FILE         ... and to clients alone whose certificates are from here\n\n"
+    "XEBEC_LISTEN, XEBEC_NAME, XEBEC_VERSION, XEBEC_MAX_ROWS, XEBEC_MESSAGE_BYTES, XEBEC_TLS_CERTIFICATE,\n"
+    "XEBEC_TLS_KEY and XEBEC_TLS_CLIENT_CA in the environment are the defaults.\n";
 
 static bool parse_number(const char *text, char **end, int64_t least, int64_t most, int64_t *number)
 {
@@ -101,6 +102,15 @@ static bool set_option(struct options *options, int option, char *text)
         return add_spec(text, options->inputs, &model->n_inputs);
     case 'o':
         return add_spec(text, options->outputs, &model->n_outputs);
+    case 'c':
+        model->tls_certificate = text;
+        return true;
+    case 'k':
+        model->tls_key = text;
+        return true;
+    case 'a':
+        model->tls_client_ca = text;
+        return true;
     case 'b':
         return set_message_bytes(text, options);
     default:
@@ -114,11 +124,9 @@ static bool set_from_environment(struct options *options)
     static const struct {
         const char *variable;
         int option;
-    } names[] = {{"XEBEC_LISTEN", 'l'},
-                 {"XEBEC_NAME", 'm'},
-                 {"XEBEC_VERSION", 'v'},
-                 {"XEBEC_MAX_ROWS", 'r'},
-                 {"XEBEC_MESSAGE_BYTES", 'b'}};
+    } names[] = {{"XEBEC_LISTEN", 'l'},   {"XEBEC_NAME", 'm'},          {"XEBEC_VERSION", 'v'},
+                 {"XEBEC_MAX_ROWS", 'r'}, {"XEBEC_MESSAGE_BYTES", 'b'}, {"XEBEC_TLS_CERTIFICATE", 'c'},
+                 {"XEBEC_TLS_KEY", 'k'},  {"XEBEC_TLS_CLIENT_CA", 'a'}};
     bool understood = true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *text = getenv(names[i].variable);
@@ -139,6 +147,9 @@ int options_read(struct options *options, int argc, char **argv, const char *wha
                                           {"max-rows", required_argument, NULL, 'r'},
                                           {"digest", required_argument, NULL, 'd'},
                                           {"message-bytes", required_argument, NULL, 'b'},
+                                          {"tls-certificate", required_argument, NULL, 'c'},
+                                          {"tls-key", required_argument, NULL, 'k'},
+                                          {"tls-client-ca", required_argument, NULL, 'a'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
     struct xebec_model *model = &options->model;

@@ -25,6 +25,7 @@
 #include <time.h>
 
 #include "call.h"
+#include "credentials.h"
 
 enum {
     MESSAGE_BYTES_DEFAULT = 64 << 20,
@@ -445,8 +446,8 @@ static grpc_arg int_arg(const char *key, int value)
     return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)key, .value.integer = value};
 }
 
-/* The port it is bound to; 0 when the address is not possible. */
-static int server_bind(struct server *server, const char *address)
+/* The port it is bound to; 0 when the address, or what the TLS files hold, is not possible. */
+static int server_bind(struct server *server, const char *address, grpc_server_credentials *credentials)
 {
     uint32_t told = server->model->message_bytes;
     int message_bytes = !told ? MESSAGE_BYTES_DEFAULT : told < INT_MAX ? (int)told : INT_MAX;
@@ -465,9 +466,7 @@ static int server_bind(struct server *server, const char *address)
         if (method_paths[method])
             server->registered[method] = grpc_server_register_method(
                 server->grpc, method_paths[method], NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
-    grpc_server_credentials *insecure = grpc_insecure_server_credentials_create();
-    int port = grpc_server_add_http2_port(server->grpc, address, insecure);
-    grpc_server_credentials_release(insecure);
+    int port = grpc_server_add_http2_port(server->grpc, address, credentials);
     return port;
 }
 
@@ -553,13 +552,18 @@ static int serve(struct server *server, const char *address, const sigset_t *sig
 {
     const struct xebec_model *model = server->model;
     int port = 0, signal;
-    bool threads = start_threads(server);
+    grpc_server_credentials *credentials = xebec_credentials(model);
+    bool threads = credentials && start_threads(server);
     if (threads)
-        port = server_bind(server, address);
+        port = server_bind(server, address, credentials);
+    if (credentials)
+        grpc_server_credentials_release(credentials);
     if (!port) {
         grpc_completion_queue_shutdown(server->events);
         stop_threads(server);
-        say_fault(model, threads ? "cannot listen on " : "out of memory or threads", threads ? address : "");
+        if (credentials)
+            say_fault(model, threads ? "cannot listen on " : "out of memory or threads",
+                      threads ? address : "");
         return 1;
     }
     grpc_server_start(server->grpc);

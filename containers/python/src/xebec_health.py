@@ -5,6 +5,7 @@ half a second of CPU each time, this costs 30 ms.
 """
 import os
 import socket
+import ssl
 import struct
 import sys
 
@@ -36,6 +37,18 @@ def check(address):
 
 
 def connect(address):
+    """As plain as the worker is: TLS where XEBEC_TLS_CERTIFICATE says so, which is shown to it, too, should it ask."""
+    connection, certificate = connect_plainly(address), os.environ.get("XEBEC_TLS_CERTIFICATE")
+    if not certificate:
+        return connection
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # itself, on its own machine
+    context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(certificate, os.environ.get("XEBEC_TLS_KEY"))
+    return context.wrap_socket(connection)
+
+
+def connect_plainly(address):
     """To where a worker listens; one that listens everywhere is asked on the loopback interface."""
     if address.startswith("unix:"):
         connection = socket.socket(socket.AF_UNIX)

@@ -497,6 +497,23 @@ Test(config, lives_as_long_as_its_last_reference)
     config_unref(NULL);
 }
 
+/* The sample's text, with the certificates that the tests have (XEBEC_TLS) instead of an operator's. */
+static size_t read_sample(const char *path, char *text, size_t room)
+{
+    static const char theirs[] = "/etc/xebec/tls";
+    const char *ours = getenv("XEBEC_TLS");
+    static char raw[1 << 16];
+    FILE *file = fopen(path, "r");
+    cr_assert(file && ours, "%s; XEBEC_TLS is to be what tests/support/certificates.py has filled", path);
+    raw[fread(raw, 1, sizeof raw - 1, file)] = '\0';
+    fclose(file);
+    size_t length = 0;
+    char *from = raw;
+    for (char *at; (at = strstr(from, theirs)); from = at + strlen(theirs))
+        length += (size_t)snprintf(text + length, room - length, "%.*s%s", (int)(at - from), from, ours);
+    return length + (size_t)snprintf(text + length, room - length, "%s", from);
+}
+
 Test(config, loads_every_sample)
 {
     DIR *folder = opendir(XEBEC_SOURCE_DIR "/configs");
@@ -508,7 +525,9 @@ Test(config, loads_every_sample)
         if (!strstr(entry->d_name, ".yaml"))
             continue;
         snprintf(path, sizeof path, XEBEC_SOURCE_DIR "/configs/%s", entry->d_name);
-        struct config *config = config_load(path, &problems);
+        static char text[1 << 17];
+        size_t length = read_sample(path, text, sizeof text);
+        struct config *config = config_parse(path, text, length, &problems);
         cr_expect(config, "%s:%u: %s", path, problems.count ? problems.list[0].line : 0,
                   problems.count ? problems.list[0].what : "?");
         loaded += config != NULL;
@@ -517,6 +536,70 @@ Test(config, loads_every_sample)
     }
     closedir(folder);
     cr_expect_geq(loaded, 4);
+}
+
+/* Where it stands, which file, and what to do. */
+Test(config, what_is_wrong_with_certificates_is_told_where_they_are_named)
+{
+    static const struct {
+        const char *tls, *problem; /* with %s for the directory */
+    } cases[] = {
+        {"{certificate: %1$s/server.crt, key: %1$s/client.key}",
+         "f.yaml:1:%2$d: tls.key: %1$s/client.key is not the key of"},
+        {"{certificate: %1$s/nowhere.crt, key: %1$s/server.key}",
+         "tls.certificate: %1$s/nowhere.crt cannot be read"},
+        {"{certificate: %1$s/server.crt}", "tls: needs key"},
+        {"{certificate: server.crt, key: %1$s/server.key}", "tls.certificate: expected the absolute path"},
+        {"{certificate: %1$s/server.crt, key: %1$s/server.key, clients: optional}",
+         "tls.clients: says whether"},
+        {"{certificate: %1$s/server.crt, key: %1$s/server.key, client_ca: %1$s/empty.crt}",
+         "tls.client_ca: %1$s/empty.crt holds no certificate"},
+        {"yes please", "tls: expected a mapping with certificate and key, or off"},
+    };
+    const char *directory = getenv("XEBEC_TLS");
+    cr_assert(directory);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char tls[2048], text[4096], expected[2048];
+        struct config_problems problems;
+        struct buf said = {0};
+        snprintf(tls, sizeof tls, cases[i].tls, directory);
+        int length = snprintf(text, sizeof text,
+                              "tls: %s\nmodels: {m: {input: {x: {datatype: FP32, shape: [-1]}}, versions: "
+                              "{v: {replicas: [\"a:1\"]}}}}\n",
+                              tls);
+        char *key = strstr(text, "key: ");
+        snprintf(expected, sizeof expected, cases[i].problem, directory, key ? (int)(key - text) + 6 : 0);
+        struct config *config = config_parse("f.yaml", text, (size_t)length, &problems);
+        cr_expect_null(config, "%s", text);
+        config_problems_print(&problems, "f.yaml", &said);
+        buf_append(&said, "", 1);
+        cr_expect(said.bytes && strstr(said.bytes, expected), "expected %s, got %s", expected, said.bytes);
+        buf_clear(&said);
+        config_problems_clear(&problems);
+        config_unref(config);
+    }
+}
+
+Test(config, an_expired_certificate_is_warned_of)
+{
+    const char *directory = getenv("XEBEC_TLS");
+    char text[4096];
+    struct config_problems problems;
+    struct buf said = {0};
+    cr_assert(directory);
+    int length = snprintf(text, sizeof text,
+                          "tls:\n  certificate: %s/expired.crt\n  key: %s/expired.key\nmodels: {m: {input: "
+                          "{x: {datatype: FP32, shape: [-1]}}, versions: {v: {replicas: [\"a:1\"]}}}}\n",
+                          directory, directory);
+    struct config *config = config_parse("f.yaml", text, (size_t)length, &problems);
+    cr_assert(config);
+    config_warnings_print(config, &said);
+    buf_append(&said, "", 1);
+    cr_expect(strstr(said.bytes, "f.yaml:2:16: warning: tls.certificate: ") &&
+                  strstr(said.bytes, "has expired"),
+              "%s", said.bytes);
+    buf_clear(&said);
+    config_unref(config);
 }
 
 Test(config, quickstart_is_what_the_readme_promises)
@@ -549,7 +632,7 @@ static void expect_all(const struct wrong *cases, size_t count)
 #define EXPECT_ALL(cases) expect_all(cases, sizeof(cases) / sizeof((cases)[0]))
 
 #define KEYS_AT_TOP                                                                                          \
-    "; the keys here are: listen, admin, admin_token_file, state_dir, watch, shards, transport, log, "       \
+    "; the keys here are: listen, admin, tls, admin_token_file, state_dir, watch, shards, transport, log, "  \
     "limits, "                                                                                               \
     "timeouts, cache, "                                                                                      \
     "models, endpoints, mlflow\n"

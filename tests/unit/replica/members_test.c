@@ -9,6 +9,7 @@
 #include "names.h"
 #include "puppet.h"
 #include "support/log.h"
+#include "support/tls_context.h"
 #include "transport.h"
 #include "turn.h"
 
@@ -31,6 +32,7 @@ static struct scene {
     char at[PUPPETS][64]; /* their addresses */
     const char *addresses[PUPPETS];
     struct pool_version version;
+    struct tls_context *tls;
 } scene;
 
 static struct replica_status status[POOL_REPLICAS_MAX];
@@ -58,11 +60,14 @@ static void open_pool(const char *first, const char *second, uint64_t interval_u
     scene.resolver = resolver_new_with(names_look_up, 1000000);
     scene.addresses[0] = first;
     scene.addresses[1] = second;
+    scene.tls = transport_tls();
     scene.version = (struct pool_version){.model = "digits",
                                           .version = "forest",
                                           .signature = &signature,
                                           .addresses = scene.addresses,
                                           .n_addresses = second ? 2 : 1,
+                                          .tls = scene.tls,
+                                          .tls_name = scene.tls ? "localhost" : NULL,
                                           .resolver = scene.resolver,
                                           .limits = {.calls_per_replica = 2,
                                                      .attempts = 3,
@@ -82,6 +87,7 @@ static void close_scene(void)
     loop_free(scene.loop);
     resolver_free(scene.resolver);
     metrics_free(scene.metrics);
+    tls_context_unref(scene.tls);
     for (unsigned i = 0; i < PUPPETS; i++)
         if (scene.puppets[i])
             puppet_stop(scene.puppets[i]);

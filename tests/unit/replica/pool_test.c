@@ -9,6 +9,7 @@
 
 #include "puppet.h"
 #include "support/log.h"
+#include "support/tls_context.h"
 #include "transport.h"
 #include "turn.h"
 
@@ -27,6 +28,7 @@ struct scene {
     struct tensor_spec specs[2];
     struct signature signature;
     struct pool_version version;
+    struct tls_context *tls;
     unsigned readies, done_inside;
     uint32_t wanted_ready; /* what is_up() waits for */
 };
@@ -110,11 +112,13 @@ static void scene_open(struct scene *scene, uint32_t n, const struct pool_limits
         .inputs = &scene->specs[0], .outputs = &scene->specs[1], .n_inputs = 1, .n_outputs = 1};
     for (uint32_t i = 0; i < n; i++)
         scene->address_list[i] = scene->addresses[i];
+    scene->tls = transport_tls();
     scene->version = (struct pool_version){.model = "digits",
                                            .version = "forest",
                                            .signature = &scene->signature,
                                            .addresses = scene->address_list,
                                            .n_addresses = n,
+                                           .tls = scene->tls,
                                            .limits = *limits};
     scene->pool = pool_new(scene->loop, scene->client, scene->metrics, &scene->version, on_ready, scene);
     cr_assert(scene->pool);
@@ -146,6 +150,7 @@ static void scene_close(struct scene *scene)
     rpc_client_free(scene->client);
     loop_free(scene->loop);
     metrics_free(scene->metrics);
+    tls_context_unref(scene->tls);
     for (unsigned i = 0; i < PUPPETS; i++)
         if (scene->puppets[i])
             puppet_stop(scene->puppets[i]);
@@ -260,7 +265,9 @@ Test(pool, nothing_is_ready_before_the_replica_exists)
     cr_assert(!pool_digest(scene.pool, digest));
     cr_assert_eq(pool_free_slots(scene.pool), 0);
     cr_assert_eq(ask(&scene, &one, 1, LATER_US), GW_E_NO_REPLICA);
-    cr_assert_str_eq(status_of(&scene, 0).why, "it cannot be reached");
+    cr_assert_str_eq(status_of(&scene, 0).why, transport_of_test() == RPC_NGHTTP2
+                                                   ? "it cannot be reached: Connection refused"
+                                                   : "it cannot be reached");
     scene.puppets[0] = puppet_start(scene.addresses[0], &(struct puppet_script){0});
     cr_assert(expect_up(&scene, 1, SOON_MS));
     cr_assert(scene.readies > 0);

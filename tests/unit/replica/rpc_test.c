@@ -9,6 +9,7 @@
 
 #include "puppet.h"
 #include "replica/worker_codec.h"
+#include "support/tls_context.h"
 #include "transport.h"
 #include "turn.h"
 
@@ -62,10 +63,12 @@ static void scene_open(struct scene *scene, const char *address)
     const struct rpc_channel_options options = {.connect_timeout_ms = 1000,
                                                 .backoff_min_ms = 100,
                                                 .backoff_max_ms = 200,
-                                                .max_message_bytes = message_max};
+                                                .max_message_bytes = message_max,
+                                                .tls = transport_tls()};
     *scene = (struct scene){.loop = loop_new()};
     scene->client = rpc_client_new(scene->loop, transport_of_test(), NULL);
     scene->channel = rpc_channel_new(scene->client, address, &options);
+    tls_context_unref(options.tls);
     rpc_channel_watch(scene->channel, on_change, scene);
 }
 

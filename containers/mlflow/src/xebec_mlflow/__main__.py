@@ -15,7 +15,8 @@ def main():
     with loading("xebec-mlflow", options.model_path):
         directory = find_model(options.model_path, "MLmodel").parent
         model = MlflowModel(directory, dict(options.input), dict(options.output), dict(options.param))
-    serve(model, model=options.name, version=options.version, inputs=model.inputs, outputs=model.outputs,
+    serve(model, model=options.name, version=options.version, tls=Options.tls(options),
+          inputs=model.inputs, outputs=model.outputs,
           listen=options.listen, digest=model.digest, max_rows=options.max_rows, metadata=model.metadata)
     os._exit(0)  # all calls are answered; taking down what MLflow imported would cost a second or more
 

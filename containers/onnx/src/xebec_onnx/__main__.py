@@ -12,7 +12,8 @@ def main():
         file = find_model(options.model_path, "*.onnx")
         model = OnnxModel(file, options.jobs, options.output)
     # Weights of more than 2 GB are in files beside the model's, named after it: model.onnx.data, model.onnx_data.
-    serve(model, model=options.name, version=options.version, inputs=model.inputs, outputs=model.outputs,
+    serve(model, model=options.name, version=options.version, tls=Options.tls(options),
+          inputs=model.inputs, outputs=model.outputs,
           listen=options.listen, files=sorted(file.parent.glob(f"{file.name}*")), max_rows=options.max_rows,
           threads=options.calls, metadata=metadata_of(framework=f"onnxruntime {onnxruntime.__version__}", **model.metadata))
 

@@ -31,6 +31,9 @@ class Options(argparse.ArgumentParser):
         self.add_argument("--version", required=True, help="and the version's")
         self.add_argument("--listen", default="0.0.0.0:9000", metavar="ADDRESS",
                           help="host:port or unix:/path (default: %(default)s)")
+        for name, what in (("certificate", "serve TLS: the PEM file of its certificate"), ("key", "... and of its private key"),
+                           ("client-ca", "... to gateways alone whose certificates are from these CAs")):
+            self.add_argument(f"--tls-{name}", metavar="FILE", help=what)
         self.add_argument("--max-rows", type=count, default=0, metavar="N", help="the largest batch to take (default: any)")
 
     def add_argument(self, *names, **how):
@@ -44,6 +47,11 @@ class Options(argparse.ArgumentParser):
         signal.signal(signal.SIGTERM, _stop_before_serving)
         log.capture()
         return self.parse_args(self._inherited() + sys.argv[1:])
+
+    @staticmethod
+    def tls(options):
+        """For serve(tls=): what --tls-certificate, --tls-key and --tls-client-ca say."""
+        return {"certificate": options.tls_certificate, "key": options.tls_key, "client_ca": options.tls_client_ca}
 
     def _inherited(self):
         given = {argument.partition("=")[0] for argument in sys.argv[1:]}

@@ -32,7 +32,7 @@ SERVING, NOT_SERVING, SERVICE_UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 
 
 def serve(predictor, /, *, inputs, outputs, model=None, version=None, listen=None, digest="", files=(), max_rows=0,
-          metadata=None, isolate=True, threads=1, message_bytes=None):
+          metadata=None, isolate=True, threads=1, message_bytes=None, tls=None):
     """Serves a model until SIGTERM or SIGINT, then finishes the calls in flight and returns. Main thread only.
 
     predictor  a function, an object with predict(), or a class of such: takes numpy arrays by input name, returns a
@@ -47,6 +47,8 @@ def serve(predictor, /, *, inputs, outputs, model=None, version=None, listen=Non
     isolate    when a batch raises, halve it until only the rows that raise by themselves fail. False for a
                model whose rows are not independent: then all of the batch's rows fail
     threads    calls of the model at the same time
+    tls        serves TLS: {"certificate": FILE, "key": FILE}, PEM both; with "client_ca": FILE to gateways alone that show a
+               certificate of those CAs. Default: $XEBEC_TLS_CERTIFICATE, $XEBEC_TLS_KEY, $XEBEC_TLS_CLIENT_CA, else no TLS
     message_bytes   the largest message, in or out. Default: $XEBEC_MESSAGE_BYTES, else 64 MiB, as the gateway's limits.message
     """
     model, version = model or _from_environment("XEBEC_NAME"), version or _from_environment("XEBEC_VERSION")
@@ -59,7 +61,7 @@ def serve(predictor, /, *, inputs, outputs, model=None, version=None, listen=Non
     predictor = Predictor(predictor, name, inputs, outputs, max_rows, isolate)
     _keep_large_blocks()
     server = _Server(predictor, description, threads, _message_bytes(message_bytes))
-    server.start(listen)
+    server.start(listen, credentials_of(tls))
     stop = _stop_signal()
     log.write("info", "serving", model=name, listen=server.address, digest=description.digest)
     stop.wait()
@@ -81,6 +83,22 @@ def _message_bytes(given):
     if not str(given).isdecimal() or not MESSAGE_BYTES_LEAST <= int(given) <= MESSAGE_BYTES_MOST:
         raise SystemExit(f"xebec_worker: message_bytes {given} is not a number of bytes from 64 KiB to 1 GiB")
     return int(given)
+
+
+def credentials_of(tls):
+    """-> grpc.ServerCredentials, or None: no TLS. tls: as serve() takes it."""
+    if tls is None:
+        tls = {name: os.environ.get(f"XEBEC_TLS_{name.upper()}") for name in ("certificate", "key", "client_ca")}
+    tls = {name: path for name, path in tls.items() if path}
+    if not tls:
+        return None
+    if not {"certificate", "key"} <= set(tls):
+        raise SystemExit("xebec_worker: TLS needs a certificate and its key: set XEBEC_TLS_CERTIFICATE and XEBEC_TLS_KEY")
+    try:
+        pem = {name: pathlib.Path(path).read_bytes() for name, path in tls.items()}
+    except OSError as error:
+        raise SystemExit(f"xebec_worker: TLS: {error}") from error
+    return grpc.ssl_server_credentials([(pem["key"], pem["certificate"])], pem.get("client_ca"), "client_ca" in pem)
 
 
 def digest_of(files):
@@ -118,17 +136,18 @@ class _Server:
                 "Watch": grpc.unary_stream_rpc_method_handler(self.health.watch),
             })))
 
-    def start(self, listen):
+    def start(self, listen, credentials=None):
         unix = listen.removeprefix("unix:") if listen.startswith("unix:") else None
         if unix and _is_served(unix):
             raise SystemExit(f"xebec_worker: another process serves {listen}")
         try:
-            port = self.grpc.add_insecure_port(listen)
+            port = self.grpc.add_secure_port(listen, credentials) if credentials else self.grpc.add_insecure_port(listen)
         except RuntimeError:  # newer grpcio raises, older answers 0
             port = 0
         if not port:
             raise SystemExit(f"xebec_worker: can't listen on {listen}: in use, not an address of this machine, "
-                             "or not of the form host:port or unix:/path")
+                             "or not of the form host:port or unix:/path"
+                             + ("; or the TLS certificate and key are none, or do not belong together" if credentials else ""))
         self.grpc.start()
         self.address = listen if unix else f"{listen.rpartition(':')[0]}:{port}"
         self.socket_file = _SocketFile(unix) if unix else None

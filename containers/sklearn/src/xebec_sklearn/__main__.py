@@ -15,7 +15,8 @@ def main():
         fitted = joblib.load(file)
         limit_threads(fitted, options.jobs)
         estimator = Estimator(fitted, options.method, dict([options.input]) if options.input else None)
-    serve(estimator, model=options.name, version=options.version, inputs=estimator.inputs, outputs=estimator.outputs,
+    serve(estimator, model=options.name, version=options.version, tls=Options.tls(options),
+          inputs=estimator.inputs, outputs=estimator.outputs,
           listen=options.listen, files=[file], max_rows=options.max_rows,
           metadata={"framework": f"scikit-learn {sklearn.__version__}", "estimator": type(fitted).__name__,
                     "method": options.method})
