@@ -664,7 +664,7 @@ Test(config_problems, unknown_keys)
          "f.yaml:5:1: mlflow: expected the name of an endpoint, got a list\n"},
         {MODEL "    slo: 20ms\n",
          "f.yaml:5:5: unknown key \"slo\" in models.digits; the keys here are: input, "
-         "output, versions, batching, cache, discovery, health, retry\n"},
+         "output, versions, tls, batching, cache, discovery, health, retry\n"},
         {MODEL "endpoints:\n  digits:\n    split:\n      - {model: digits@linear, weight: 1, wieght: 90}\n",
          "f.yaml:8:43: unknown key \"wieght\" in endpoints.digits.split[0]; did you mean \"weight\"?\n"},
         {MODEL "endpoints:\n  d: {model: digits@linear, bandit: 1, mirror: 2, ensemble: 3}\n",
@@ -1183,7 +1183,7 @@ Test(config_problems, are_all_reported_in_the_order_of_the_file)
                     "\"FP31\"; did you mean "
                     "\"FP32\"?\n"
                     "f.yaml:7:5: unknown key \"color\" in models.digits; the keys here are: input, output, "
-                    "versions, batching, "
+                    "versions, tls, batching, "
                     "cache, discovery, health, retry\n"
                     "f.yaml:8:1: unknown key \"lisen\" at the top level; did you mean \"listen\"?\n"
                     "f.yaml:9:9: shards: expected 1 to 256, got \"0\"\n");
