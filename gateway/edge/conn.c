@@ -253,7 +253,10 @@ static void send_continue(struct conn *conn)
 {
     static char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
     const struct buf words = {.bytes = interim, .length = sizeof interim - 1}, none = {0};
-    if (send_both(conn, &words, &none, 0) != sizeof interim - 1)
+    ssize_t length = sizeof interim - 1;
+    ssize_t sent = conn->tls ? send_both(conn, &words, &none, 0)
+                             : send(conn->fd, interim, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent != length)
         conn_close(conn); /* nothing else is under way: a socket without room for this is no use */
 }
 
