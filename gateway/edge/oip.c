@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edge/oip_stats.h"
 #include "edge/oip_tensors.h"
 #include "edge/predict.h"
 #include "infer/route.h"
@@ -99,7 +100,8 @@ static void reply_server(struct exchange *exchange)
 {
     struct buf body = {0};
     buf_text(&body, "{\"name\":\"xebec\",\"version\":\"" XEBEC_VERSION "\",\"extensions\":"
-                    "[\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"parameters\"]}");
+                    "[\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"parameters\","
+                    "\"statistics\"]}");
     reply_json(exchange, GW_OK, NULL, &body);
 }
 
@@ -185,6 +187,13 @@ static void reply_config(const struct place *place)
                    model->batching.max_delay_us);
     bool caches = model->cache && (config->cache_bytes || config->redis.shown);
     buf_printf(&body, ",\"response_cache\":{\"enable\":%s}}", caches ? "true" : "false");
+    reply_json(place->exchange, GW_OK, NULL, &body);
+}
+
+static void reply_stats(const struct place *place)
+{
+    struct buf body = {0};
+    oip_stats_write(&body, place->infer, place->endpoint, place->arm);
     reply_json(place->exchange, GW_OK, NULL, &body);
 }
 
@@ -303,10 +312,8 @@ static void handle_verb(const struct place *place, struct segment verb)
         bool post;
         void (*reply)(const struct place *place);
     } verbs[] = {
-        {"", false, reply_metadata},
-        {"infer", true, infer_with},
-        {"ready", false, reply_model_ready},
-        {"config", false, reply_config},
+        {"", false, reply_metadata},     {"infer", true, infer_with},   {"ready", false, reply_model_ready},
+        {"config", false, reply_config}, {"stats", false, reply_stats},
     };
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
         if (segment_is(verb, verbs[i].name)) {
@@ -328,6 +335,11 @@ static void handle_models(struct infer *infer, struct exchange *exchange, const 
         return;
     }
     place.endpoint = config_endpoint(infer->period->plan->config, name.text, name.length);
+    if (!place.endpoint && segment_is(name, "stats") && !verb.length && !*path) { /* of all of them */
+        if (takes(exchange, false))
+            reply_stats(&place);
+        return;
+    }
     if (!place.endpoint) {
         reply_not_found(exchange, &oip_dialect, name.text, name.length, ": no endpoint has this name");
         return;

@@ -20,6 +20,8 @@ struct infer_metrics {
     uint32_t n_arms;                /* of all endpoints */
     struct metric **arm_requests;   /* by arm, outcome */
     struct histogram **arm_seconds; /* by arm */
+    struct amounts **arm_endings;   /* by arm, ending */
+    struct metric **arm_last;       /* by arm */
 };
 
 static const char *outcome_name(uint32_t outcome)
@@ -64,7 +66,9 @@ static bool open_arms(struct infer_metrics *m)
     }
     m->arm_requests = calloc((size_t)m->n_arms * OUTCOME_COUNT + 1, sizeof(struct metric *));
     m->arm_seconds = calloc(m->n_arms + 1, sizeof(struct histogram *));
-    return m->first_arm && m->arm_requests && m->arm_seconds;
+    m->arm_endings = calloc((size_t)m->n_arms * ARM_ENDING_COUNT + 1, sizeof(struct amounts *));
+    m->arm_last = calloc(m->n_arms + 1, sizeof(struct metric *));
+    return m->first_arm && m->arm_requests && m->arm_seconds && m->arm_endings && m->arm_last;
 }
 
 struct infer_metrics *infer_metrics_new(struct metrics *metrics, const struct config *config)
@@ -106,14 +110,30 @@ void infer_metrics_free(struct infer_metrics *m)
     release(m, (void **)m->spilled, m->config->n_endpoints * n_versions);
     release(m, (void **)m->arm_requests, (size_t)m->n_arms * OUTCOME_COUNT);
     release(m, (void **)m->arm_seconds, m->n_arms);
+    release(m, (void **)m->arm_endings, (size_t)m->n_arms * ARM_ENDING_COUNT);
+    release(m, (void **)m->arm_last, m->n_arms);
     free(m->first_arm);
     free(m->arm_requests);
     free(m->arm_seconds);
+    free(m->arm_endings);
+    free(m->arm_last);
     free(m->seconds);
     free(m->requests);
     free(m->rows);
     free(m->spilled);
     free(m);
+}
+
+struct metrics *infer_metrics_registry(const struct infer_metrics *m)
+{
+    return m->metrics;
+}
+
+const char *arm_ending_name(enum arm_ending ending)
+{
+    static const char *const names[ARM_ENDING_COUNT] = {
+        [ARM_ANSWERED] = "answered", [ARM_CACHED] = "cached", [ARM_FAILED] = "failed"};
+    return names[ending];
 }
 
 void infer_metrics_move(struct infer_metrics *m, enum request_state from, enum request_state to)
@@ -136,6 +156,27 @@ static void count_request(struct infer_metrics *m, uint32_t endpoint, uint32_t v
         metric_add(*series, 1);
 }
 
+/* With answers from a cache: how it was for the client, whoever answered. */
+static void count_ending(struct infer_metrics *m, const struct request *request, uint32_t arm,
+                         uint32_t outcome, uint64_t took_us)
+{
+    enum arm_ending ending = outcome != GW_OK ? ARM_FAILED : request->asked_model ? ARM_ANSWERED : ARM_CACHED;
+    const char *const *labels = METRIC_LABELS("endpoint", request->endpoint->name, "arm", request->arm->name);
+    struct amounts **endings = &m->arm_endings[arm * ARM_ENDING_COUNT + ending];
+    if (!*endings)
+        *endings = metrics_amounts(
+            m->metrics, METRIC_ARM_ENDINGS,
+            METRIC_LABELS(labels[0], labels[1], labels[2], labels[3], "ending", arm_ending_name(ending)));
+    if (*endings)
+        amounts_add(*endings, (double)took_us * 1e-6, 1);
+    if (ending == ARM_FAILED)
+        return;
+    if (!m->arm_last[arm])
+        m->arm_last[arm] = metrics_series(m->metrics, METRIC_ARM_LAST, labels);
+    if (m->arm_last[arm])
+        metric_raise(m->arm_last[arm], (double)loop_wall_us() * 1e-6);
+}
+
 /* Latency without answers from a cache: they would show which arm's cache is warm, not which model is quick.
  */
 static void count_arm(struct infer_metrics *m, const struct request *request, uint32_t outcome,
@@ -150,6 +191,7 @@ static void count_arm(struct infer_metrics *m, const struct request *request, ui
                                                "outcome", outcome_name(outcome)));
     if (*series)
         metric_add(*series, 1);
+    count_ending(m, request, arm, outcome, took_us);
     if (!request->asked_model)
         return;
     if (!m->arm_seconds[arm])

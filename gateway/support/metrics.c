@@ -279,6 +279,46 @@ void metric_raise(struct metric *metric, double value)
         write_real(&metric->value, value);
 }
 
+/* --- one series --- */
+
+static void sum_instance(struct metrics_sum *sum, const struct instance *instance, enum metric_type type)
+{
+    switch (type) {
+    case COUNTER:
+    case GAUGE:
+        sum->count += atomic_load_explicit(&instance->metric.value, memory_order_relaxed);
+        break;
+    case LARGEST:
+        sum->sum = fmax(sum->sum, read_real(&instance->metric.value));
+        break;
+    case SECONDS:
+    case ROWS:
+        for (uint32_t i = 0; i < BUCKETS; i++)
+            sum->count += atomic_load_explicit(&instance->histogram.counts[i], memory_order_relaxed);
+        sum->sum += (double)atomic_load_explicit(&instance->histogram.sum, memory_order_relaxed);
+        break;
+    case AMOUNTS:
+        sum->count += atomic_load_explicit(&instance->amounts.count, memory_order_relaxed);
+        sum->sum = add_finite(sum->sum, read_real(&instance->amounts.sum));
+        break;
+    }
+}
+
+struct metrics_sum metrics_read(struct metrics *metrics, enum metric_id id, const char *const *labels)
+{
+    struct metrics_sum sum = {0};
+    struct buf text = {0};
+    write_labels(&text, labels);
+    pthread_mutex_lock(&metrics->lock);
+    for (const struct series *series = metrics->series[id]; series && !text.failed; series = series->next)
+        if (!strcmp(series->labels, text.bytes))
+            for (const struct instance *at = series->instances; at; at = at->next)
+                sum_instance(&sum, at, families[id].type);
+    pthread_mutex_unlock(&metrics->lock);
+    buf_clear(&text);
+    return sum;
+}
+
 /* --- text --- */
 
 static void render_value(struct buf *out, const char *name, const struct series *series, bool is_signed)

@@ -22,6 +22,8 @@
     X(METRIC_REQUEST_SECONDS,     SECONDS,   "xebec_request_seconds",                "From the first byte of a request to its reply, by endpoint.") \
     X(METRIC_ARM_REQUESTS,        COUNTER,   "xebec_arm_requests_total",             "Requests answered, by endpoint, arm and outcome (a cause, ok, or default).") \
     X(METRIC_ARM_SECONDS,         SECONDS,   "xebec_arm_seconds",                    "From the first byte of a request to its reply, by endpoint and arm; without requests answered wholly from a cache.") \
+    X(METRIC_ARM_ENDINGS,         AMOUNTS,   "xebec_arm_ending_seconds",             "From the first byte of a request to its reply, by endpoint, arm and ending: answered, cached (wholly), or failed (a default is a failure here).") \
+    X(METRIC_ARM_LAST,            LARGEST,   "xebec_arm_last_answer_timestamp_seconds", "When the latest request was answered, since 1970, by endpoint and arm.") \
     X(METRIC_ARM_BUCKETS,         GAUGE,     "xebec_arm_buckets",                    "Buckets that an arm owns, of 10000, by endpoint and arm: the share of requests that it is given.") \
     X(METRIC_CANARY_PHASE,        GAUGE,     "xebec_canary_phase",                   "1 for the phase that a canary is in, by endpoint and phase.") \
     X(METRIC_CANARY_STEP,         GAUGE,     "xebec_canary_step",                    "Steps of a canary that were begun, by endpoint.") \
@@ -138,6 +140,14 @@ struct amounts *metrics_amounts(struct metrics *metrics, enum metric_id id, cons
  * and a LARGEST go to zero. Any thread.
  */
 void metrics_release(struct metrics *metrics, void *instance);
+
+/* What all instances of a series say together. */
+struct metrics_sum {
+    uint64_t count; /* of a histogram and AMOUNTS: how many; of a COUNTER or GAUGE its value; of a LARGEST 0 */
+    double sum;     /* of what was observed, as it was given, SECONDS in microseconds; of a LARGEST its value */
+};
+/* All zero where there is no such series. Any thread. */
+struct metrics_sum metrics_read(struct metrics *metrics, enum metric_id id, const char *const *labels);
 
 /* Prometheus text format 0.0.4: HELP, TYPE, and every series, families in table order. */
 void metrics_render(struct metrics *metrics, struct buf *out);

@@ -4,6 +4,7 @@ import json
 import pathlib
 import struct
 import subprocess
+import time
 
 import pytest
 from xebec_testing.gateway import one_model
@@ -70,6 +71,7 @@ def test_what_triton_is_told(puppet, gateway_for, triton):
     assert told["config"]["max_batch_size"] == 16384
     assert told["config"]["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [3]}]
     assert told["index"] == [{"name": "e", "version": "v1", "state": "READY", "reason": ""}]
+    assert told["stats"][0] == told["stats"][1] == told["stats"][2]
     assert told["no model"] == ["404", "nobody: no endpoint has this name"]
     assert told["no version"] == ["404", "nine: the endpoint has no such version"]
     assert told["unknown output"] == ["400", "output z: the model has no output of this name"]
@@ -153,6 +155,45 @@ def test_the_clients_timeout(puppet, gateway_for):
     gateway = gateway_for(puppet.play(delay_ms=2000))
     reply = infer(gateway, {**tensor([1], [1, 1]), "parameters": {"timeout": 50000}})
     assert reply.status == 504 and set(reply.json()) == {"error"}
+
+
+# --- Triton's statistics -----------------------------------------------------------------------------------
+
+def statistics(gateway, path="/v2/models/e/stats"):
+    reply = ask_once(gateway.address, "GET", path)
+    assert reply.status == 200, reply
+    entry, = reply.json()["model_stats"]
+    return entry, {name: part["count"] for name, part in entry["inference_stats"].items()}
+
+
+def test_statistics_tell_what_became_of_requests(puppet, gateway_for):
+    gateway = typed(puppet, gateway_for, "FP32", [-1, 3], cache={"memory": "8MiB"})
+    entry, counts = statistics(gateway)
+    assert (entry["name"], entry["version"], entry["last_inference"], set(counts.values())) == ("e", "v1", 0, {0})
+    before_ms = time.time() * 1000
+    for body in (tensor([1, 2, 3, 4, 5, 6], [2, 3]), tensor([1, 2, 3], [1, 3]), tensor([7, 8, 9], [1, 3])):
+        assert infer(gateway, body).status == 200
+    puppet.play(mode="raise_rows", bad=0.0, inputs={"x": ["FP32", [-1, 3]]}, outputs={"y": ["FP32", [-1, 3]]})
+    assert infer(gateway, tensor([0, 0, 0], [1, 3])).status == 500
+    gateway.wait_metric(4, "xebec_requests_total")
+    entry, counts = statistics(gateway)
+    batches = entry["execution_count"]
+    assert counts == {"success": 3, "fail": 1, "queue": batches, "compute_input": 0, "compute_infer": batches, "compute_output": 0,
+                      "cache_hit": 1, "cache_miss": 2}
+    assert entry["inference_count"] == 4 and 3 <= batches <= 4
+    assert before_ms - 1000 < entry["last_inference"] < time.time() * 1000 + 1000
+    parts = entry["inference_stats"]
+    assert all(0 < parts[part]["ns"] < 60e9 for part in ("success", "fail", "queue", "compute_infer"))
+    assert statistics(gateway, "/v2/models/e/versions/v1/stats")[0] == statistics(gateway, "/v2/models/stats")[0] == entry
+    assert ask_once(gateway.address, "GET", "/v2/models/stats/more").status == 404
+
+
+def test_an_endpoint_may_be_called_stats(puppet, start_gateway):
+    config = one_model([puppet.unix])
+    config["endpoints"]["stats"] = config["endpoints"].pop("e")
+    gateway = start_gateway(config).wait_ready()
+    assert ask_once(gateway.address, "GET", "/v2/models/stats").json()["platform"] == "xebec"
+    assert ask_once(gateway.address, "GET", "/v2/models/stats/stats").json()["model_stats"][0]["name"] == "stats"
 
 
 # --- paths, methods, and what is refused ------------------------------------------------------------------

@@ -46,7 +46,8 @@ def main():
                 for each in (answer, unnamed)]
     print(json.dumps({
         "server": client.get_server_metadata(), "model": client.get_model_metadata("e"), "config": client.get_model_config("e"),
-        "index": client.get_model_repository_index(), "same": same, "reply": answer.get_response(), "shape": result.shape,
+        "index": client.get_model_repository_index(),
+        "stats": [client.get_inference_statistics(*names) for names in (("e",), ("e", "v1"), ())], "same": same, "reply": answer.get_response(), "shape": result.shape,
         "no model": refused(client.get_model_metadata, "nobody"), "no version": refused(client.get_model_metadata, "e", "nine"),
         "unknown output": refused(infer, client, array, datatype, binary, outputs=[triton.InferRequestedOutput("z")]),
         "load": refused(client.load_model, "e"),

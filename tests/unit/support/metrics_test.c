@@ -339,3 +339,26 @@ Test(metrics, quantiles_are_within_12_percent_of_a_long_tail)
     }
     cr_assert_gt(histogram_quantile(histogram, 0), 0);
 }
+
+/* --- one series, read back --- */
+
+Test(metrics, a_series_is_the_sum_of_its_instances)
+{
+    const char *const *labels = METRIC_LABELS("version", "m@v");
+    for (int i = 1; i <= 2; i++) {
+        histogram_observe(metrics_histogram(metrics, METRIC_RPC_SECONDS, labels), 100 * (uint64_t)i);
+        metric_add(metrics_series(metrics, METRIC_RETRIES, labels), (uint64_t)i);
+        amounts_add(metrics_amounts(metrics, METRIC_ARM_ENDINGS, labels), 0.5, 2);
+        metric_raise(metrics_series(metrics, METRIC_ARM_LAST, labels), i);
+    }
+    struct metrics_sum sum = metrics_read(metrics, METRIC_RPC_SECONDS, labels);
+    cr_expect(sum.count == 2 && sum.sum == 300);
+    sum = metrics_read(metrics, METRIC_RETRIES, labels);
+    cr_expect(sum.count == 3);
+    sum = metrics_read(metrics, METRIC_ARM_ENDINGS, labels);
+    cr_expect(sum.count == 4 && sum.sum == 1);
+    sum = metrics_read(metrics, METRIC_ARM_LAST, labels);
+    cr_expect(sum.count == 0 && sum.sum == 2);
+    sum = metrics_read(metrics, METRIC_RPC_SECONDS, METRIC_LABELS("version", "m@w"));
+    cr_expect(sum.count == 0 && sum.sum == 0);
+}
