@@ -7,6 +7,7 @@
 #include "edge/clipper.h"
 #include "edge/mlflow.h"
 #include "edge/oip.h"
+#include "edge/openapi.h"
 #include "edge/predict.h"
 #include "edge/tfs.h"
 
@@ -21,6 +22,7 @@ static const struct speech {
     {"/ping", &mlflow_dialect, mlflow_handle},
     {"/health", &mlflow_dialect, mlflow_handle},
     {"/version", &mlflow_dialect, mlflow_handle},
+    {"/openapi.json", &clipper_dialect, openapi_handle},
     /* any other */
     {"", &clipper_dialect, clipper_handle},
 };

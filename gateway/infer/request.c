@@ -34,6 +34,7 @@ void period_free(struct period *period)
         return;
     infer_metrics_free(period->metrics);
     free(period->contexts);
+    buf_clear(&period->description);
     plan_unref(period->plan);
     free(period);
 }

@@ -99,6 +99,7 @@ struct period {
     struct known_context *contexts;   /* by config_version.index */
     uint32_t open;                    /* requests not yet freed */
     bool over;                        /* another has come into force */
+    struct buf description;           /* the edge's: of its endpoints, as OpenAPI; empty until somebody asked */
 };
 /* Any thread. NULL: out of memory. */
 struct period *period_new(struct metrics *metrics, struct plan *plan) GW_MUST_CHECK;
