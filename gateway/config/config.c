@@ -176,7 +176,7 @@ static bool models_same(const struct config_model *a, const struct config_model 
            a->health_timeout_us == b->health_timeout_us && tls_context_same(a->tls.context, b->tls.context) &&
            texts_same(a->tls.server_name, b->tls.server_name) &&
            a->discovery_interval_us == b->discovery_interval_us && a->attempts == b->attempts &&
-           a->retry_percent == b->retry_percent;
+           a->retry_percent == b->retry_percent && a->hedge_percent == b->hedge_percent;
 }
 
 bool config_version_same(const struct config_version *a, const struct config_version *b)

@@ -104,6 +104,7 @@ struct config_model {
     uint64_t discovery_interval_us;                 /* discovery.interval 2s */
     uint64_t health_interval_us, health_timeout_us; /* health.interval 2s, health.timeout 1s */
     uint32_t attempts, retry_percent;               /* retry.attempts 3, retry.budget 20% */
+    uint32_t hedge_percent;                         /* hedge.budget 5% */
 };
 
 enum { CONFIG_ARMS_MAX = 256 }; /* of one endpoint */
@@ -251,7 +252,7 @@ void config_unref(struct config *config); /* NULL is harmless */
 
 /* The first key that differs of those that the process was built around, and that no reload changes; NULL: none. */
 const char *config_fixed_difference(const struct config *now, const struct config *next);
-/* Whether a version works by the same in both configurations: signature, replicas, batching, objective, health, retries. */
+/* Whether a version works by the same in both configurations: signature, replicas, batching, objective, health, retries, hedges. */
 bool config_version_same(const struct config_version *a, const struct config_version *b);
 
 const struct config_endpoint *config_endpoint(const struct config *config, const char *name, size_t length);

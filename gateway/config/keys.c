@@ -191,6 +191,10 @@ static const struct key keys[] = {
     {"models.NAME.retry.budget", KEY_PERCENT, "20%", BETWEEN("0%", "100%"),
      FIELD(struct config_model, retry_percent),
      .meaning = "retries at most, as a share of batches; a replica that dies counts as one"},
+    {.path = "models.NAME.hedge", .type = KEY_SECTION},
+    {"models.NAME.hedge.budget", KEY_PERCENT, "5%", BETWEEN("0%", "100%"),
+     FIELD(struct config_model, hedge_percent),
+     .meaning = "batches that are late and sent to a second replica as well at most, as a share; 0%: none are"},
 
     {"endpoints", KEY_ENDPOINTS, .meaning = "what clients call, by name: POST /NAME/predict"},
     {"endpoints.NAME.slo", KEY_DURATION, "100ms", BETWEEN("100us", "1h"),

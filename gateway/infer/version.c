@@ -116,6 +116,7 @@ static struct pool *version_open_pool(struct version *version, const struct vers
         .limits = {.calls_per_replica = model->batching.calls,
                    .attempts = model->attempts,
                    .retry_percent = model->retry_percent,
+                   .hedge_percent = model->hedge_percent,
                    .discovery_interval_us = model->discovery_interval_us,
                    .health_interval_us = model->health_interval_us,
                    .health_timeout_us = model->health_timeout_us,
@@ -540,6 +541,7 @@ static void run_fill(struct batch_run *run, uint32_t rows, uint64_t now_us)
     run->call.waits = first->waits;
     run->call.expected_us = pace_expected_us(&version->pace, rows);
     run->call.is_untypical = run_is_aside(run);
+    run->call.may_hedge = !run->is_background;
     run->call.done = run_done;
     run->call.input = (struct predict_input){.id = ++version->next_id,
                                              .pieces = run->rows,

@@ -1,11 +1,25 @@
 /* busy: a sum, from the last time that it was known to be right. */
 #include "replica/busy.h"
 
+#include <math.h>
+
 #define MEMORY_CALLS 64
 #define CLIP         4.0
+#define FORGET_US    10e6 /* half of what was learned, in so long without a call */
+
+enum { FRESH_US = 1000000 };
+
+/* What is left of what was learned: it may be as quick as the others by now, and who is slow is asked seldom. */
+static double excess_of(const struct busy *busy, uint64_t now_us)
+{
+    if (busy->calls || now_us < busy->since_us + FRESH_US)
+        return busy->excess;
+    return busy->excess * exp2(-(double)(now_us - busy->since_us) / FORGET_US);
+}
 
 void busy_sent(struct busy *busy, uint64_t expected_us, uint64_t now_us)
 {
+    busy->excess = excess_of(busy, now_us);
     if (!busy->calls++) {
         busy->since_us = busy->since_us > now_us ? busy->since_us : now_us;
         busy->expected_us = 0;
@@ -48,6 +62,11 @@ uint64_t busy_until_us(const struct busy *busy, uint64_t now_us)
         return busy->since_us > now_us ? busy->since_us : now_us;
     uint64_t free_us = done_us(busy, busy->expected_us);
     return free_us >= now_us ? free_us : 2 * now_us - free_us;
+}
+
+uint64_t busy_done_us(const struct busy *busy, uint64_t expected_us, uint64_t now_us)
+{
+    return busy_until_us(busy, now_us) + (uint64_t)((double)expected_us * (1 + excess_of(busy, now_us)));
 }
 
 double busy_slowness(const struct busy *busy)

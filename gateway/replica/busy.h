@@ -2,7 +2,8 @@
  * busy: what one replica has to do yet, and when it should be done. Pure: time is passed in. The replica is taken to work on
  * its calls one after the other, which for several at once means no more than that they take as long together.
  * What is expected of a call is what it takes the replicas of the version on average; how much longer, or less long, this
- * one takes is learned here: the mean over some 64 calls, each counted as no more than four times, or a quarter.
+ * one takes is learned here: the mean over some 64 calls, each counted as no more than four times, or a quarter; half of it is forgotten in 10 s without a
+ * call, so that who was slow once is asked again.
  */
 #ifndef XEBEC_REPLICA_BUSY_H
 #define XEBEC_REPLICA_BUSY_H
@@ -26,6 +27,8 @@ uint64_t busy_back(struct busy *busy, uint64_t expected_us, uint64_t now_us);
  * again: so it is with pauses, whose end nobody knows.
  */
 uint64_t busy_until_us(const struct busy *busy, uint64_t now_us);
+/* When it should be done with another call, of which so much is expected, were it sent now. */
+uint64_t busy_done_us(const struct busy *busy, uint64_t expected_us, uint64_t now_us);
 /*
  * It came to nothing: so nothing is learned of the replica. goes_on: we gave it up, but the replica may work on it
  * still, for models can't be interrupted; what was expected of it is waited for all the same. Else overload would feed

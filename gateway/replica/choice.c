@@ -9,7 +9,7 @@ static uint32_t in_flight(const struct replica *replica)
 
 static uint32_t slots_of(const struct replica *replica)
 {
-    return replica->home->version->limits.calls_per_replica;
+    return replica->trust.state == TRUST_ON_TRIAL ? 1 : replica->home->version->limits.calls_per_replica;
 }
 
 static uint32_t free_slots(const struct replica *replica)
@@ -25,36 +25,79 @@ static bool suits(const struct replica *replica, const struct errand *errand)
         return false;
     if (replica->max_rows && errand->rows > replica->max_rows)
         return false;
+    if (replica == errand->other_than)
+        return false;
     return errand->shunned_id != replica->id || errand->shunned_spell != replica->spells;
 }
 
-/* What is waited for there, in whatever is known of all of them: time, or rows. */
-static uint64_t wait_at(const struct replica *replica, const struct errand *errand, uint64_t now_us)
+/* When it can begin with another call. Who has more than two slots works on several at once. */
+static uint64_t start_at(const struct replica *replica, uint64_t now_us)
 {
-    return errand->expected_us ? busy_until_us(&replica->busy, now_us) : replica->rows_in_flight;
+    bool is_serial = replica->home->version->limits.calls_per_replica <= 2;
+    return !is_serial && free_slots(replica) ? now_us : busy_until_us(&replica->busy, now_us);
+}
+
+/* What is to be least, in whatever is known of all of them: when it will be done, or the rows that it has. */
+static uint64_t cost_of(const struct replica *replica, const struct errand *errand, uint64_t now_us)
+{
+    return errand->expected_us ? busy_done_us(&replica->busy, errand->expected_us, now_us)
+                               : replica->rows_in_flight;
+}
+
+/* Whether it could have the call, and begin with it by then. */
+static bool can_take(const struct replica *replica, const struct errand *errand, uint64_t by_us,
+                     uint64_t now_us)
+{
+    return suits(replica, errand) && free_slots(replica) && start_at(replica, now_us) <= by_us;
+}
+
+/* Estimates that differ by less than a quarter of a call do not differ: such replicas take turns. */
+static struct replica *best_of(const struct members *members, const struct errand *errand, uint32_t *turn,
+                               uint64_t by_us, uint64_t now_us)
+{
+    uint64_t least = UINT64_MAX, alike = errand->expected_us / 4;
+    uint32_t n = members->n;
+    for (uint32_t i = 0; i < n; i++)
+        if (can_take(members->all[i], errand, by_us, now_us)) {
+            uint64_t cost = cost_of(members->all[i], errand, now_us);
+            least = cost < least ? cost : least;
+        }
+    for (uint32_t i = 0; i < n && least < UINT64_MAX; i++) {
+        uint32_t at = (*turn + i) % n;
+        struct replica *replica = members->all[at];
+        if (!can_take(replica, errand, by_us, now_us) || cost_of(replica, errand, now_us) > least + alike)
+            continue;
+        *turn = at + 1;
+        return replica;
+    }
+    return NULL;
 }
 
 struct replica *choice_best(const struct members *members, const struct errand *errand, uint32_t *turn,
                             uint64_t now_us)
 {
-    struct replica *best = NULL;
-    uint64_t least = UINT64_MAX;
-    uint32_t n = members->n, best_at = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t at = (*turn + i) % n;
-        struct replica *replica = members->all[at];
-        if (!suits(replica, errand) || !free_slots(replica))
+    return best_of(members, errand, turn, UINT64_MAX, now_us);
+}
+
+struct replica *choice_idle(const struct members *members, const struct errand *errand, uint32_t *turn,
+                            uint64_t now_us)
+{
+    return best_of(members, errand, turn, now_us, now_us);
+}
+
+bool choice_can_do_without(const struct members *members, const struct replica *silent)
+{
+    uint32_t others = 0, answered = 0, ejected = 0;
+    for (uint32_t i = 0; i < members->n; i++) {
+        const struct replica *replica = members->all[i];
+        if (replica->draining || replica->state != REPLICA_READY || replica == silent)
             continue;
-        uint64_t wait = wait_at(replica, errand, now_us);
-        if (wait < least) {
-            best = replica;
-            best_at = at;
-            least = wait;
-        }
+        ejected += replica->trust.state == TRUST_EJECTED;
+        others += replica->trust.state != TRUST_EJECTED;
+        answered += replica->trust.state != TRUST_EJECTED &&
+                    replica->trust.answered_us > silent->trust.silent_since_us;
     }
-    if (best)
-        *turn = best_at + 1;
-    return best;
+    return answered && 2 * answered >= others && ejected + 1 <= (ejected + others + 1) / 2;
 }
 
 bool choice_exists(const struct members *members, const struct errand *errand)
@@ -90,13 +133,6 @@ uint32_t choice_max_rows(const struct members *members)
             least = replica->max_rows;
     }
     return least;
-}
-
-/* When it can begin with another call. Who has more than two slots works on several at once. */
-static uint64_t start_at(const struct replica *replica, uint64_t now_us)
-{
-    bool is_serial = slots_of(replica) <= 2;
-    return !is_serial && free_slots(replica) ? now_us : busy_until_us(&replica->busy, now_us);
 }
 
 struct busy_outlook choice_outlook(const struct members *members, uint64_t now_us)

@@ -73,20 +73,32 @@ static bool pool_measure(struct pool *pool, const char *name)
         all = all && pool->home.states[state];
     }
     pool->home.up = metrics_series(pool->metrics, METRIC_REPLICAS_UP, METRIC_LABELS("version", name));
-    return all && pool->home.up;
+    pool->home.ejections = metrics_series(pool->metrics, METRIC_EJECTIONS, METRIC_LABELS("version", name));
+    return all && pool->home.up && pool->home.ejections;
 }
 
 static void pool_release(struct pool *pool)
 {
     metrics_release(pool->metrics, pool->home.up);
+    metrics_release(pool->metrics, pool->home.ejections);
     for (int state = 0; state < REPLICA_STATE_COUNT; state++)
         metrics_release(pool->metrics, pool->home.states[state]);
+}
+
+/* None is left: then the ejected are better than nothing. */
+static void pool_pardon(struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->members.n; i++)
+        if (pool->members.all[i]->trust.state == TRUST_EJECTED)
+            replica_trust(pool->members.all[i], TRUST_ON_TRIAL, "on trial, because no other is left");
 }
 
 static void pool_changed(struct replica_home *home, const struct replica *replica)
 {
     struct pool *pool = container_of(home, struct pool, home);
     members_changed(&pool->members, replica);
+    if (!pool_any_ready(pool))
+        pool_pardon(pool);
     attempts_serve(&pool->attempts);
     pool->ready(pool->owner);
 }

@@ -13,6 +13,9 @@
  *   REFUSED: what it says contradicts the configuration; asked again every 10 s, and when it reconnects.
  *   UNHEALTHY: the health check says NOT_SERVING, or fails or stalls; or a call came back as "unavailable", then it
  *   is checked at once; or three replies in a row broke the contract, then it is left alone for 10 s at least.
+ *   EJECTED: ready, but three of its calls in a row were given up as late while the others answered: it gets none, until it has
+ *   rested and a health check is well. ON_TRIAL: then one call at a time, until three were answered (trust.h). At most half of
+ *   the replicas are ejected at once, and never the last that is ready. Shown instead of READY.
  *   DRAINING: its address has left. No new calls; those in flight finish, then it is closed. Whatever its connection does
  *   meanwhile; it is shown instead of the states above, and they go on below it, so that a replica whose address
  *   comes back is at once what it was.
@@ -34,7 +37,7 @@ enum { POOL_REPLICAS_MAX = 256, POOL_ADDRESSES_MAX = 256, REPLICA_ADDRESS_BYTES 
 
 enum replica_state {
     REPLICA_CONNECTING, REPLICA_DESCRIBING, REPLICA_READY, REPLICA_UNHEALTHY, REPLICA_REFUSED, REPLICA_DOWN,
-    REPLICA_DRAINING, REPLICA_STATE_COUNT
+    REPLICA_DRAINING, REPLICA_EJECTED, REPLICA_ON_TRIAL, REPLICA_STATE_COUNT
 };
 const char *replica_state_name(enum replica_state state); /* "ready" */
 
@@ -42,6 +45,7 @@ struct pool_limits {
     uint32_t calls_per_replica;   /* in flight at once; 2 keeps the replica busy while a reply travels */
     uint32_t attempts;            /* a call is sent at most this often, first time included */
     uint32_t retry_percent;       /* retries at most this share of calls, over a bucket of 10 saved up */
+    uint32_t hedge_percent;       /* hedges likewise; 0: none */
     uint64_t health_interval_us, health_timeout_us;
     uint64_t discovery_interval_us; /* between questions for a name */
     size_t max_message_bytes; /* of a call and of its reply; beyond: GW_E_TOO_LARGE, GW_E_CONTRACT */
@@ -70,7 +74,7 @@ struct pool *pool_new(struct loop *loop, struct rpc_client *client, struct metri
 /* Not from within a callback. Calls in flight end with GW_E_CANCELLED before this returns. Before rpc_client_free(). */
 void pool_free(struct pool *pool);
 
-bool pool_any_ready(const struct pool *pool);   /* at least one replica READY. Any thread */
+bool pool_any_ready(const struct pool *pool);   /* at least one replica READY or ON_TRIAL. Any thread */
 uint32_t pool_free_slots(const struct pool *pool); /* calls that could be sent now */
 bool pool_any_idle(const struct pool *pool);    /* a ready replica has no call at all */
 /* When a call could be begun with, and by whom; start_us is UINT64_MAX when none is ready. */
@@ -89,7 +93,8 @@ struct pool_call {
     bool waits; /* when its replica is lost and no other is left: for one to become ready, until the deadline */
     uint64_t expected_us;       /* set by the caller: what such a call takes a replica on average; 0: unknown */
     bool is_untypical;          /* set by the caller: how long it takes tells nothing of the replica's speed */
-    uint64_t busy_us;           /* when it is done: how long it kept its last replica busy, without the call before it; */
+    bool may_hedge;             /* set by the caller: somebody waits for it */
+    uint64_t busy_us;           /* when it is done: how long it kept its last replica, which is that of the answer, busy, without the call before it; */
     double slowness;            /* ... and what that replica's calls took so far, of the average */
     /*
      * Runs exactly once, on the loop, never inside pool_predict() or pool_cancel(). result is NULL unless
@@ -101,13 +106,16 @@ struct pool_call {
     struct pool_attempt *attempt; /* the pool's: zero */
 };
 /*
- * Sends to the ready replica that is expected to begin with it first; where nothing is expected, to the one with the fewest
+ * Sends to the ready replica that is expected to be done with it first; where nothing is expected, to the one with the fewest
  * rows in flight. GW_E_NO_REPLICA: none is ready, has a slot and takes
  * so many rows; GW_E_TOO_LARGE: over max_message_bytes, or 2 GiB; GW_E_NO_MEMORY; on error `done` will not run.
  * When the replica dies or sheds the call, and attempts, the retry budget and the deadline allow, it goes to
  * another replica, or to the same one once that has become ready again, by itself; it waits for a slot, and, if
  * it `waits`, for a replica to become ready. The budget is against storms of retries, so a replica that dies costs one
  * retry of it, whatever number of calls it takes along, and a call that never left the gateway costs none.
+ *
+ * A call that is later than 95 of 100 of its kind (lateness.h) and `may_hedge` is sent to a second replica as well, if one has
+ * nothing to do, attempts and the budget of hedges allow; the first answer of the two counts, and the other copy is cancelled.
  */
 GW_MUST_CHECK enum gw_status pool_predict(struct pool *pool, struct pool_call *call);
 /* Nobody wants the rows any more: done still runs, soon. */

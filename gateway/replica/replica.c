@@ -41,6 +41,7 @@ static void replica_probe(struct replica *replica);
 static void replica_drop_probe(struct replica *replica);
 static void replica_described(void *owner, const struct rpc_reply *reply);
 static void replica_checked(void *owner, const struct rpc_reply *reply);
+static void replica_try(struct replica *replica);
 static void replica_count_out(const struct replica *replica);
 static void replica_become(struct replica *replica, enum replica_state state, const char *why);
 static void replica_note(struct replica *replica, const char *why);
@@ -52,9 +53,11 @@ static void replica_say(struct replica *replica);
 const char *replica_state_name(enum replica_state state)
 {
     static const char *const names[REPLICA_STATE_COUNT] = {
-        [REPLICA_CONNECTING] = "connecting", [REPLICA_DESCRIBING] = "describing", [REPLICA_READY] = "ready",
-        [REPLICA_UNHEALTHY] = "unhealthy",   [REPLICA_REFUSED] = "refused",       [REPLICA_DOWN] = "down",
-        [REPLICA_DRAINING] = "draining"};
+        [REPLICA_CONNECTING] = "connecting", [REPLICA_DESCRIBING] = "describing",
+        [REPLICA_READY] = "ready",           [REPLICA_UNHEALTHY] = "unhealthy",
+        [REPLICA_REFUSED] = "refused",       [REPLICA_DOWN] = "down",
+        [REPLICA_DRAINING] = "draining",     [REPLICA_EJECTED] = "ejected",
+        [REPLICA_ON_TRIAL] = "on_trial"};
     return (size_t)state < REPLICA_STATE_COUNT ? names[state] : "?";
 }
 
@@ -115,7 +118,7 @@ void replica_free(struct replica *replica)
 
 bool replica_is_ready(const struct replica *replica)
 {
-    return replica->state == REPLICA_READY && !replica->draining;
+    return replica->state == REPLICA_READY && !replica->draining && replica->trust.state != TRUST_EJECTED;
 }
 
 /* --- the connection --- */
@@ -150,6 +153,7 @@ static void replica_connected(struct replica *replica)
     replica->describe_failures = 0;
     replica->breaches = 0;
     replica->shunned_until_us = 0;
+    trust_renew(&replica->trust); /* not ready, so it is not counted by it */
     replica_become(replica, REPLICA_DESCRIBING, NULL);
     replica_probe(replica);
 }
@@ -333,6 +337,15 @@ static bool is_well(const struct rpc_reply *reply, char *why, size_t room)
     return false;
 }
 
+/* It is well. Who is ejected may have a call again, once it has rested; else it is asked again then. */
+static void replica_try(struct replica *replica)
+{
+    if (trust_has_rested(&replica->trust, loop_now_us()))
+        replica_trust(replica, TRUST_ON_TRIAL, "on trial, after it was ejected");
+    else if (replica->trust.state == TRUST_EJECTED)
+        replica_wake(replica, replica->trust.rested_us);
+}
+
 static void replica_checked(void *owner, const struct rpc_reply *reply)
 {
     struct replica *replica = probe_end(owner);
@@ -340,6 +353,8 @@ static void replica_checked(void *owner, const struct rpc_reply *reply)
         return;
     char why[sizeof replica->why];
     bool well = is_well(reply, why, sizeof why);
+    if (well)
+        replica_try(replica);
     if (!well && reply->status == GW_OK)
         replica->parted = replica->spells; /* it took its leave: what it drops now is no crash */
     if (!well && replica->state == REPLICA_UNHEALTHY)
@@ -347,7 +362,7 @@ static void replica_checked(void *owner, const struct rpc_reply *reply)
     else if (!well)
         replica_become(replica, REPLICA_UNHEALTHY, why);
     else if (replica->state != REPLICA_READY && loop_now_us() >= replica->shunned_until_us)
-        replica_become(replica, REPLICA_READY, "");
+        replica_become(replica, REPLICA_READY, replica->trust.state == TRUSTED ? "" : NULL);
     replica->home->changed(replica->home, replica);
 }
 
@@ -439,7 +454,11 @@ static void replica_note_locked(struct replica *replica, const char *why)
 
 static enum replica_state shown_state(const struct replica *replica)
 {
-    return replica->draining ? REPLICA_DRAINING : replica->state;
+    if (replica->draining)
+        return REPLICA_DRAINING;
+    if (replica->state != REPLICA_READY || replica->trust.state == TRUSTED)
+        return replica->state;
+    return replica->trust.state == TRUST_EJECTED ? REPLICA_EJECTED : REPLICA_ON_TRIAL;
 }
 
 /* Before a change of what is shown, and after it. */
@@ -474,6 +493,24 @@ static void replica_become(struct replica *replica, enum replica_state state, co
     replica->spells += state == REPLICA_READY;
     replica_count_in(replica);
     replica_say(replica);
+}
+
+void replica_trust(struct replica *replica, enum trust_state state, const char *why)
+{
+    if (replica->trust.state == state)
+        return;
+    replica_count_out(replica);
+    pthread_mutex_lock(&replica->home->lock);
+    trust_become(&replica->trust, state, loop_now_us());
+    if (why)
+        replica_note_locked(replica, why);
+    pthread_mutex_unlock(&replica->home->lock);
+    replica_count_in(replica);
+    replica_say(replica);
+    if (state != TRUST_EJECTED)
+        return;
+    metric_add(replica->home->ejections, 1);
+    replica_probe(replica); /* a health check, now: who has only paused is soon tried again */
 }
 
 void replica_drain(struct replica *replica, bool draining)
@@ -528,8 +565,8 @@ static bool may_say(struct replica *replica)
 }
 
 /*
- * One line when a replica is up, down or refused and the log does not know yet. Too many: left out, and made
- * up for by the timer, so that the last line in the log is true.
+ * One line when a replica is up, down, refused or ejected and the log does not know yet. Too many: left out,
+ * and made up for by the timer, so that the last line in the log is true.
  */
 static void replica_say(struct replica *replica)
 {
@@ -537,15 +574,16 @@ static void replica_say(struct replica *replica)
         const char *event;
         enum log_level level;
         int said;
-    } lines[] = {
+    } lines[REPLICA_STATE_COUNT] = {
         [REPLICA_DESCRIBING] = {"replica_down", LOG_WARN_LEVEL, SAID_DOWN},
         [REPLICA_READY] = {"replica_up", LOG_INFO_LEVEL, SAID_UP},
         [REPLICA_UNHEALTHY] = {"replica_down", LOG_WARN_LEVEL, SAID_DOWN},
         [REPLICA_REFUSED] = {"replica_refused", LOG_WARN_LEVEL, SAID_REFUSED},
         [REPLICA_DOWN] = {"replica_down", LOG_WARN_LEVEL, SAID_DOWN},
+        [REPLICA_EJECTED] = {"replica_ejected", LOG_WARN_LEVEL, SAID_EJECTED},
     };
-    enum replica_state state = replica->state;
-    if (!lines[state].event || lines[state].said == (int)replica->said || replica->draining)
+    enum replica_state state = shown_state(replica);
+    if (!lines[state].event || lines[state].said == (int)replica->said)
         return;
     if (state == REPLICA_DESCRIBING && replica->describe_failures < SILENT_DESCRIBES)
         return;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "replica/pool.h"
+#include "replica/trust.h"
 
 struct replica;
 struct probe;
@@ -26,6 +27,7 @@ struct replica_home {
     struct rpc_client *client;
     const struct pool_version *version;
     struct metric *up;    /* METRIC_REPLICAS_UP */
+    struct metric *ejections; /* METRIC_EJECTIONS */
     struct metric *states[REPLICA_STATE_COUNT]; /* METRIC_REPLICA_STATES */
     pthread_mutex_t lock; /* of the set of replicas, and of each one's state, why and digest; held only to change or copy them */
     void (*changed)(struct replica_home *home, const struct replica *replica); /* became ready, ceases to be, is down */
@@ -40,7 +42,7 @@ struct replica {
     struct replica_home *home;
     uint64_t id;                /* never given again */
     struct rpc_channel *channel;
-    enum replica_state state;   /* of the connection: never REPLICA_DRAINING */
+    enum replica_state state;   /* of the connection: never REPLICA_DRAINING, _EJECTED or _ON_TRIAL */
 
     /* members.c's: why it is here */
     uint64_t sources[POOL_ADDRESSES_MAX / 64]; /* a bit for each configured address that leads to it */
@@ -65,12 +67,13 @@ struct replica {
     _Atomic uint64_t calls, failures;
     uint64_t rows_in_flight;
     struct busy busy;           /* the pool's */
+    struct trust trust;         /* changed by replica_trust() alone, but for its counts */
 
     char why[sizeof((struct replica_status *)0)->why];
     char digest[sizeof((struct replica_status *)0)->digest];
 
     /* what the log was told */
-    enum { SAID_NOTHING, SAID_UP, SAID_DOWN, SAID_REFUSED } said;
+    enum { SAID_NOTHING, SAID_UP, SAID_DOWN, SAID_REFUSED, SAID_EJECTED } said;
     uint32_t unsaid;            /* changes left out since the last line, because there were too many */
     uint32_t lines_left;
     uint64_t lines_us;          /* when lines_left was last topped up */
@@ -88,6 +91,8 @@ void replica_free(struct replica *replica);
 
 /* Whether it may get calls. */
 bool replica_is_ready(const struct replica *replica);
+/* Gives it this standing, if it has another. why: for a person; NULL keeps the words that are there. */
+void replica_trust(struct replica *replica, enum trust_state state, const char *why);
 /* Its address has left, or is there again. */
 void replica_drain(struct replica *replica, bool draining);
 

@@ -43,6 +43,8 @@
     X(METRIC_RPC_SECONDS,         SECONDS,   "xebec_rpc_seconds",                    "Time of one Predict call, by version.") \
     X(METRIC_RPCS,                COUNTER,   "xebec_rpcs_total",                     "Predict calls, by version and outcome.") \
     X(METRIC_RETRIES,             COUNTER,   "xebec_retries_total",                  "Calls sent again to another replica, by version.") \
+    X(METRIC_HEDGES,              COUNTER,   "xebec_hedges_total",                   "Calls sent to a second replica because the first was late, by version and outcome: won (the second answered first), lost, or failed (neither answered).") \
+    X(METRIC_EJECTIONS,           COUNTER,   "xebec_ejections_total",                "Times that a replica was ejected because it gave no answers while others did, by version.") \
     X(METRIC_SPILLED,             COUNTER,   "xebec_spilled_total",                  "Requests that another arm answered because no replica of this version was ready, by endpoint and version.") \
     X(METRIC_QUEUE_BACKGROUND,    GAUGE,     "xebec_queue_background_rows",          "Rows of shadows waiting for a version that has nothing else to do, by version.") \
     X(METRIC_SHADOW_SENT,         COUNTER,   "xebec_shadow_sent_rows_total",         "Rows sent to a shadow, by endpoint and the shadow's version.") \

@@ -86,15 +86,16 @@ class Processes:
 
 class Gateway:
     def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384, store="memory: 64MiB",
-                 transport="nghttp2", shadow="", tensor=""):
-        """shadow: the address of m@next, which is asked every request of endpoint e, too. tensor: of x, instead of FP32."""
+                 transport="nghttp2", shadow="", tensor="", shards=1):
+        """replica: an address, or a list of them. shadow: the address of m@next, which is asked every request of endpoint e, too. tensor: of x, instead of FP32."""
         self.processes, self.url = bench.processes, None
         port, admin = free_port(), free_port()
+        replicas = json.dumps([replica] if isinstance(replica, str) else replica)
         config = bench.folder / f"{name}.yaml"
         config.write_text(f"""
 listen: 127.0.0.1:{port}
 admin: 127.0.0.1:{admin}
-shards: 1
+shards: {shards}
 transport: {transport}
 log: {{level: warn}}
 limits: {{connections: {connections}}}
@@ -103,7 +104,7 @@ cache: {{{store}}}
 models:
   m:
     input: {{x: {{{tensor or f"datatype: FP32, shape: [-1, {floats}]"}}}}}
-    versions: {{v: {{replicas: ["{replica}"]}}{f', next: {{replicas: ["{shadow}"]}}' if shadow else ""}}}
+    versions: {{v: {{replicas: {replicas}}}{f', next: {{replicas: ["{shadow}"]}}' if shadow else ""}}}
     batching: {{{batching}}}
     cache: {{enabled: {"true" if cache else "false"}}}
 endpoints:
@@ -112,6 +113,11 @@ endpoints:
         self.process = self.processes.start(name, str(find_binary("xebec")), "serve", "--config", str(config))
         self.port, self.url, self.admin = port, f"http://127.0.0.1:{port}/e/predict", f"http://127.0.0.1:{admin}"
         wait_for(f"gateway {name}", lambda: status_of(self.admin + "/health/ready") == 200)
+
+    def cpu_seconds(self):
+        """What it has used of the processor, in user mode and in the kernel."""
+        fields = open(f"/proc/{self.process.pid}/stat").read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def rss_mib(self):
         for line in open(f"/proc/{self.process.pid}/status"):
@@ -566,6 +572,58 @@ def case_shadow(bench):
             for kind in gateways if kind != "none" for which, percentile in enumerate((50, 99))]
 
 
+REPLICA_CALL_US, REPLICA_ROW_US = 20_000, 100
+REPLICA_CONNECTIONS = 256
+
+
+def case_replicas(bench):
+    """1, 2 and 4 replicas of a model that sleeps 20 ms a call and 0.1 ms a row: the machine is not what bounds them."""
+    script = bench.script("replicas", lua_body(floats_body(4)))
+    addresses = [f"unix:{bench.folder}/sleeper-{i}.sock" for i in range(4)]
+    for i, address in enumerate(addresses):
+        bench.processes.start(f"sleeper-{i}", find_binary("slow_model"), address, "v", str(REPLICA_CALL_US), str(REPLICA_ROW_US))
+    gateways = {n: Gateway(bench, f"replicas-{n}", 4, addresses[:n], "policy: fixed, max_rows: 16, admission: false", cache=False,
+                           slo="10s") for n in (1, 2, 4)}
+    rates = dict(zip(gateways, bench.in_turns(*(lambda gateway=gateway: bench.wrk(gateway.url, script, REPLICA_CONNECTIONS)[0]
+                                                for gateway in gateways.values()))))
+    for gateway in gateways.values():
+        gateway.stop()
+    return [row(f"{n} replicas that sleep {REPLICA_CALL_US / 1000:g} ms a call, batches of 16", f"{n} times one", "rps", rates[n],
+                n * rates[1], 0.95) for n in (2, 4)]
+
+
+SHARDS_ON_PAPER = (1, 2, 4, 8, 16)
+
+
+def case_shards(bench):
+    """Two shards against one: requests a second, and what a request costs the gateway in processor time."""
+    replica, script = bench.noop(4), bench.script("shards", lua_body(floats_body(4)))
+    gateways = [Gateway(bench, f"shards-{n}", 4, replica, "policy: adaptive", cache=False, shards=n) for n in (1, 2)]
+
+    def measure(gateway):
+        before, start = gateway.cpu_seconds(), time.monotonic()
+        rps = bench.wrk(gateway.url, script, 64)[0]
+        return rps, (gateway.cpu_seconds() - before) / (rps * (time.monotonic() - start)) * 1e6
+
+    samples = [[] for _ in gateways]
+    for gateway in gateways:
+        measure(gateway)  # a warm-up that does not count
+    for _ in range(bench.runs):
+        for values, gateway in zip(samples, gateways):
+            values.append(measure(gateway))
+    (one_rps, one_us), (two_rps, two_us) = ([statistics.median(each) for each in zip(*values)] for values in samples)
+    for gateway in gateways:
+        gateway.stop()
+    say(f"on paper (docs/replicas.md says how): one shard {one_us:.1f} us a request, half of them crossing {two_us:.1f} us")
+    crossing_us = max(0.0, 2 * (two_us - one_us))
+    for n in SHARDS_ON_PAPER:
+        cost_us = one_us + crossing_us * (n - 1) / n
+        say(f"on paper: {n:2} shards, {n} free cores: {cost_us:6.1f} us a request, {n * 1e6 / cost_us:10,.0f} requests/s, "
+            f"{n * one_us / cost_us:5.1f} times one")
+    return [row("2 shards, no-op replica, 4 floats, 64 connections", "1 shard", "rps", two_rps, one_rps),
+            row("2 shards, processor time of the gateway a request", "1 shard", "us", two_us, one_us)]
+
+
 def case_memory(bench):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
@@ -590,7 +648,7 @@ def case_memory(bench):
 CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "latency": case_latency,
          "transport": case_transport, "large": case_large, "svm": case_svm, "all_miss": case_all_miss,
          "redis_hit": case_redis_hit, "redis_miss": case_redis_miss, "redis_paused": case_redis_paused,
-         "shadow": case_shadow, "memory": case_memory}
+         "shadow": case_shadow, "replicas": case_replicas, "shards": case_shards, "memory": case_memory}
 
 
 def row(case, baseline, unit, ours, theirs, asked=None, at_most=False):

@@ -1,8 +1,9 @@
 """Replicas that come late, go, return, lie, stall and die; and what clients are told meanwhile."""
 import threading
+import time
 
 import pytest
-from xebec_testing.gateway import one_model
+from xebec_testing.gateway import one_model, run_xebec
 from xebec_testing.http_client import encode_request
 from xebec_testing.patience import wait_until
 
@@ -253,3 +254,120 @@ def test_every_row_bad_is_500(puppet, gateway_for):
     gateway = gateway_for(puppet.play(mode="raise_rows", bad=13, words="unlucky"))
     reply = gateway.predict(input_batch=[[13], [13]])
     assert (reply.status, reply.json()["error"]) == (500, "unlucky")
+
+
+# --- replicas that are late, and silent ------------------------------------------------------------------------------
+
+USUAL = {"batching": {"policy": "none"}, "health": {"interval": "200ms", "timeout": "5s"}}
+
+
+def teach(gateway, requests=60):
+    """So many answers that the gateway knows what a call takes."""
+    ask_from_many(gateway, 2, requests // 2, must_be_right)
+
+
+def seconds_of(gateway, requests):
+    """One client's requests, one after the other, each answered rightly: what each took."""
+    taken = []
+    with gateway.connect() as client:
+        for number in range(requests):
+            start = time.monotonic()
+            must_be_right(client.predict(input=[7, number]), [7, number])
+            taken.append(time.monotonic() - start)
+    return taken
+
+
+def state_of(gateway, puppet):
+    return next(replica["state"] for model in gateway.status()["models"] for version in model["versions"]
+                for replica in version["replicas"] if replica["address"] == puppet.unix)
+
+
+def test_a_frozen_replica_costs_little_time_and_no_request_and_comes_back_by_itself(new_puppet, gateway_for):
+    """Its health checks would find it out after 5 s only."""
+    frozen, well = new_puppet(delay_ms=10), new_puppet(delay_ms=10)
+    gateway = gateway_for(frozen, well, slo="10s", model=USUAL)
+    for puppet in (frozen, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    teach(gateway)
+    frozen.freeze()
+    taken = seconds_of(gateway, 100)
+    assert max(taken) < 2, f"all are answered long before the objective and the health check: {max(taken)}"
+    ejected = gateway.events("replica_ejected")[0]
+    assert ejected["address"] == frozen.unix and "calls without an answer" in ejected["why"]
+    assert state_of(gateway, frozen) == "ejected"
+    assert "ejected: " in run_xebec("status", f"--admin=127.0.0.1:{gateway.admin_port}").stdout
+    metrics = gateway.metrics()
+    assert metrics.sum("xebec_ejections_total") == 1
+    assert 1 <= metrics.sum("xebec_hedges_total", outcome="won") <= 10 + 0.05 * metrics.sum("xebec_batches_total")
+    assert metrics.sum("xebec_requests_total", outcome="ok") == 160
+    frozen.thaw()
+
+    def is_back():
+        seconds_of(gateway, 5)
+        return state_of(gateway, frozen) == "ready"
+    wait_until(is_back, "the thawed replica to be trusted again")
+    frozen.forget()
+    ask_from_many(gateway, 4, 10, must_be_right)
+    assert frozen.calls(), "and it works"
+
+
+def test_one_late_call_is_asked_twice_and_answered_once(new_puppet, gateway_for):
+    first, second = new_puppet(delay_ms=10), new_puppet(delay_ms=10)
+    gateway = gateway_for(first, second, slo="20s", model=USUAL)
+    for puppet in (first, second):
+        gateway.wait_replica(puppet.unix, "ready")
+    teach(gateway)
+    hedged = gateway.metrics().sum("xebec_hedges_total")
+    for puppet in (first, second):
+        puppet.forget()
+    first.play(mode="stall", times=1, delay_ms=10)
+    taken = seconds_of(gateway, 6)
+    assert max(taken) < 5
+    assert gateway.metrics().sum("xebec_hedges_total") > hedged
+    first.release()
+    assert gateway.metrics().sum("xebec_retries_total") == 0
+
+
+def test_hedges_keep_their_budget(new_puppet, gateway_for):
+    """Half of the calls of one of two replicas are far too late: more than the budget covers."""
+    uneven, well = new_puppet(delay_ms=5), new_puppet(delay_ms=5)
+    gateway = gateway_for(uneven, well, slo="10s", model=USUAL)
+    for puppet in (uneven, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    teach(gateway)
+    for _ in range(30):
+        uneven.play(delay_ms=60)
+        seconds_of(gateway, 3)
+        uneven.play(delay_ms=5)
+        seconds_of(gateway, 3)
+    metrics = gateway.metrics()
+    assert metrics.sum("xebec_hedges_total") <= 10 + 0.05 * metrics.sum("xebec_batches_total")
+    assert metrics.sum("xebec_requests_total", outcome="ok") == metrics.sum("xebec_batches_total") == 240
+
+
+def test_hedges_can_be_turned_off(new_puppet, gateway_for):
+    frozen, well = new_puppet(delay_ms=10), new_puppet(delay_ms=10)
+    gateway = gateway_for(frozen, well, slo="400ms", model={**USUAL, "hedge": {"budget": "0%"}})
+    for puppet in (frozen, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    teach(gateway)
+    frozen.freeze()
+    with gateway.connect() as client:
+        statuses = [client.predict(input=[1, number]).status for number in range(40)]
+    assert set(statuses) == {200, 504} and statuses.count(504) <= 4, f"it is ejected all the same: {statuses}"
+    assert gateway.metrics().sum("xebec_hedges_total") == 0
+    assert gateway.metrics().sum("xebec_ejections_total") == 1
+    frozen.thaw()
+
+
+def test_a_replica_killed_with_one_of_two_copies_costs_nothing(new_puppet, gateway_for):
+    dying, well = new_puppet(delay_ms=10), new_puppet(delay_ms=10)
+    gateway = gateway_for(dying, well, slo="10s", model=USUAL)
+    for puppet in (dying, well):
+        gateway.wait_replica(puppet.unix, "ready")
+    teach(gateway)
+    dying.freeze()
+    killer = threading.Timer(0.1, dying.kill)
+    killer.start()
+    assert max(seconds_of(gateway, 60)) < 5
+    killer.join()

@@ -35,7 +35,6 @@ struct sim_call {
 struct sim_replica {
     double free_us;   /* in truth */
     struct busy busy; /* as the gateway thinks */
-    uint32_t rows;
 };
 
 struct sim {
@@ -47,6 +46,7 @@ struct sim {
     bool in_burst;
     double phase_ends_us;
     struct sim_replica replicas[REPLICAS_MAX];
+    uint32_t turn; /* where those that are alike are begun to be looked at */
     struct sim_call *calls, *spare_calls;
     struct sim_job *spare_jobs;
     struct score *score;
@@ -230,29 +230,43 @@ static double service_us(struct sim *sim, uint32_t replica, uint32_t rows)
     return in_tail ? us * fmin(10, pareto) : us;
 }
 
-/* As the pool: of those with a free slot, the one that is expected to be free first; of such, with the fewest
- * rows. */
-static int choose(const struct sim *sim)
+static bool has_slot(const struct sim *sim, uint32_t replica)
 {
-    uint64_t best_us = NEVER;
-    int best = -1;
-    for (int i = 0; i < (int)sim->load->replicas; i++) {
-        const struct sim_replica *each = &sim->replicas[i];
-        uint64_t each_us = expected_free_us(sim, (uint32_t)i);
-        if (each->busy.calls >= CALLS || (pace_needs_idle(&sim->pace) && each->busy.calls))
-            continue;
-        if (best < 0 || each_us < best_us || (each_us == best_us && each->rows < sim->replicas[best].rows)) {
-            best = i;
-            best_us = each_us;
-        }
-    }
-    return best;
+    uint32_t calls = sim->replicas[replica].busy.calls;
+    return calls < (pace_needs_idle(&sim->pace) ? 1 : CALLS);
 }
 
-static void send_batch(struct sim *sim, int to, uint32_t limit)
+static bool any_slot(const struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->load->replicas; i++)
+        if (has_slot(sim, i))
+            return true;
+    return false;
+}
+
+/* When it should be done with a call of so much. */
+static uint64_t expected_done_us(const struct sim *sim, uint32_t replica, uint64_t expected_us)
+{
+    return expected_free_us(sim, replica) + (uint64_t)((double)expected_us * slowness_of(sim, replica));
+}
+
+/* As the pool (replica/choice.c): of those with a free slot, the one that is expected to be done first. */
+static uint32_t choose(const struct sim *sim, uint64_t expected_us)
+{
+    uint64_t least_us = NEVER, alike_us = expected_us / 4;
+    for (uint32_t i = 0; i < sim->load->replicas; i++)
+        if (has_slot(sim, i) && expected_done_us(sim, i, expected_us) < least_us)
+            least_us = expected_done_us(sim, i, expected_us);
+    for (uint32_t i = 0;; i++) {
+        uint32_t at = (sim->turn + i) % sim->load->replicas;
+        if (has_slot(sim, at) && expected_done_us(sim, at, expected_us) <= least_us + alike_us)
+            return at;
+    }
+}
+
+static void send_batch(struct sim *sim, uint32_t limit)
 {
     const struct workload *load = sim->load;
-    struct sim_replica *replica = &sim->replicas[to];
     struct sim_call *call = sim->spare_calls;
     if (call)
         sim->spare_calls = call->next;
@@ -260,17 +274,18 @@ static void send_batch(struct sim *sim, int to, uint32_t limit)
         call = malloc(sizeof *call);
         call->pieces = malloc(1024 * sizeof *call->pieces);
     }
-    *call = (struct sim_call){
-        .pieces = call->pieces, .limit = limit, .replica = (uint32_t)to, .sent_us = sim->now_us};
+    *call = (struct sim_call){.pieces = call->pieces, .limit = limit, .sent_us = sim->now_us};
     call->n_pieces = batch_take(sim->pace.queue, limit, call->pieces, 1024, &call->rows);
+    call->expected_us = pace_expected_us(&sim->pace, call->rows);
+    call->replica = choose(sim, call->expected_us);
+    sim->turn = call->replica + 1;
+    struct sim_replica *replica = &sim->replicas[call->replica];
     double there_us = sim->now_us + uniform(&sim->service_dice, 1, 2) * TRAVEL_US;
     double start_us = fmax(there_us, replica->free_us);
     replica->free_us =
         through_pauses(load, call->replica, start_us, service_us(sim, call->replica, call->rows));
     call->back_us = replica->free_us + uniform(&sim->service_dice, 1, 2) * TRAVEL_US;
-    call->expected_us = pace_expected_us(&sim->pace, call->rows);
     busy_sent(&replica->busy, call->expected_us, (uint64_t)sim->now_us);
-    replica->rows += call->rows;
     call->next = sim->calls;
     sim->calls = call;
     if (sim->now_us >= WARM_UP) {
@@ -284,13 +299,13 @@ static void pump(struct sim *sim)
     uint64_t now_us = (uint64_t)sim->now_us, wake_us = NEVER;
     for (struct batch_entry *entry; (entry = batch_expired(sim->pace.queue, now_us));)
         job_give_up(sim, job_of(entry), &sim->score->late);
-    for (int to; (to = choose(sim)) >= 0;) {
+    while (any_slot(sim)) {
         enum batch_reason reason;
         uint32_t limit;
         const struct busy_outlook replicas = replicas_of(sim);
         if (!pace_next(&sim->pace, &replicas, now_us, &limit, &reason, &wake_us))
             break;
-        send_batch(sim, to, limit);
+        send_batch(sim, limit);
         wake_us = NEVER;
     }
     uint64_t due_us = batch_next_deadline(sim->pace.queue);
@@ -322,7 +337,6 @@ static void come_back(struct sim *sim, struct sim_call **link)
         .rpc_us = (uint64_t)(sim->now_us - call->sent_us),
         .slowness = slowness_of(sim, call->replica),
         .busy_us = busy_back(&replica->busy, call->expected_us, (uint64_t)sim->now_us)};
-    replica->rows -= call->rows;
     uint32_t late_rows = 0;
     for (uint32_t i = 0; i < call->n_pieces; i++)
         if (pace_is_late(&sim->pace, call->pieces[i].entry->deadline_us, (uint64_t)sim->now_us))

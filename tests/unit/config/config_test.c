@@ -80,6 +80,7 @@ static const char full[] =
     "    cache: {enabled: false, ttl: 11s}\n"
     "    health: {interval: 12s, timeout: 13ms}\n"
     "    retry: {attempts: 1, budget: 15%}\n"
+    "    hedge: {budget: 2%}\n"
     "  digits:\n"
     "    input: {pixels: {datatype: FP32, shape: [-1, 64]}}\n"
     "    versions: {linear: {replicas: [127.0.0.1:9000]}}\n"
@@ -156,6 +157,7 @@ Test(config, reads_every_key_of_a_model)
     cr_expect_eq(model->health_timeout_us, 13000);
     cr_expect_eq(model->attempts, 1);
     cr_expect_eq(model->retry_percent, 15);
+    cr_expect_eq(model->hedge_percent, 2);
 
     const struct config_model *digits = config->models[1];
     cr_expect_str_eq(digits->name, "digits");
@@ -269,6 +271,7 @@ Test(config, has_a_default_for_every_key_that_may_be_left_out)
     cr_expect_eq(model->health_timeout_us, 1000000);
     cr_expect_eq(model->attempts, 3);
     cr_expect_eq(model->retry_percent, 20);
+    cr_expect_eq(model->hedge_percent, 5);
     cr_expect_eq(model->versions[0]->least_slo_us, 0, "no endpoint can route here");
     config_unref(config);
 }
@@ -664,7 +667,7 @@ Test(config_problems, unknown_keys)
          "f.yaml:5:1: mlflow: expected the name of an endpoint, got a list\n"},
         {MODEL "    slo: 20ms\n",
          "f.yaml:5:5: unknown key \"slo\" in models.digits; the keys here are: input, "
-         "output, versions, tls, batching, cache, discovery, health, retry\n"},
+         "output, versions, tls, batching, cache, discovery, health, retry, hedge\n"},
         {MODEL "endpoints:\n  digits:\n    split:\n      - {model: digits@linear, weight: 1, wieght: 90}\n",
          "f.yaml:8:43: unknown key \"wieght\" in endpoints.digits.split[0]; did you mean \"weight\"?\n"},
         {MODEL "endpoints:\n  d: {model: digits@linear, bandit: 1, mirror: 2, ensemble: 3}\n",
@@ -1184,7 +1187,7 @@ Test(config_problems, are_all_reported_in_the_order_of_the_file)
                     "\"FP32\"?\n"
                     "f.yaml:7:5: unknown key \"color\" in models.digits; the keys here are: input, output, "
                     "versions, tls, batching, "
-                    "cache, discovery, health, retry\n"
+                    "cache, discovery, health, retry, hedge\n"
                     "f.yaml:8:1: unknown key \"lisen\" at the top level; did you mean \"listen\"?\n"
                     "f.yaml:9:9: shards: expected 1 to 256, got \"0\"\n");
 }

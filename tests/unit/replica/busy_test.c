@@ -69,3 +69,24 @@ Test(busy, works_on_what_was_given_up)
     busy_lost(&busy, 500, false, 5100);
     cr_assert_eq(busy_until_us(&busy, 5100), 5100, "a replica that is gone does not");
 }
+
+Test(busy, who_is_slow_is_done_later_than_who_has_something_to_do_yet)
+{
+    struct busy slow = {.excess = 2}, quick = {0};
+    busy_sent(&quick, 1000, 0);
+    cr_assert_eq(busy_done_us(&slow, 1000, 500), 3500);
+    cr_assert_eq(busy_done_us(&quick, 1000, 500), 2000);
+    cr_assert_eq(busy_done_us(&slow, 0, 500), 500);
+}
+
+Test(busy, who_was_slow_once_is_not_held_to_it_for_ever)
+{
+    struct busy busy = {.excess = 2};
+    busy_sent(&busy, 1000, 0);
+    cr_assert_eq(busy_lost(&busy, 1000, false, 3000), 3000);
+    cr_assert_eq(busy_done_us(&busy, 1000, 3000), 6000);
+    uint64_t later_us = 10003000, forgotten_us = busy_done_us(&busy, 1000, later_us) - later_us;
+    cr_assert(forgotten_us >= 1999 && forgotten_us <= 2001, "half of it");
+    busy_sent(&busy, 1000, later_us);
+    cr_assert(busy_slowness(&busy) > 1.99 && busy_slowness(&busy) < 2.01, "and for good, when it is asked");
+}

@@ -127,6 +127,7 @@ static void scene_open(struct scene *scene, uint32_t n, const struct pool_limits
 static const struct pool_limits usual = {.calls_per_replica = 2,
                                          .attempts = 3,
                                          .retry_percent = 20,
+                                         .hedge_percent = 5,
                                          .health_interval_us = 50000,
                                          .health_timeout_us = 100000,
                                          .max_message_bytes = 1 << 18};
@@ -173,11 +174,12 @@ static void on_done(struct pool_call *call, struct predict_result *result, const
     predict_result_unref(result);
 }
 
-/* Rows that no other question has. */
-static enum gw_status ask(struct scene *scene, struct ask *ask, uint32_t n_rows, uint64_t within_us)
+/* Rows that no other question has. expected_us: what is expected of it; 0: nothing, and it is not hedged. */
+static enum gw_status ask_expecting(struct scene *scene, struct ask *ask, uint32_t n_rows, uint64_t within_us,
+                                    uint64_t expected_us)
 {
     static float serial;
-    *ask = (struct ask){.call.done = on_done};
+    *ask = (struct ask){.call = {.done = on_done, .expected_us = expected_us, .may_hedge = expected_us > 0}};
     for (uint32_t i = 0; i < n_rows; i++) {
         ask->rows[i] = i;
         ask->data[i][0] = ++serial;
@@ -194,6 +196,11 @@ static enum gw_status ask(struct scene *scene, struct ask *ask, uint32_t n_rows,
     cr_assert_eq(ask->times, 0, "done ran inside pool_predict()");
     memset(&ask->call.input, 0xff, sizeof ask->call.input); /* borrowed until here */
     return status;
+}
+
+static enum gw_status ask(struct scene *scene, struct ask *one, uint32_t n_rows, uint64_t within_us)
+{
+    return ask_expecting(scene, one, n_rows, within_us, 0);
 }
 
 static void expect_right(struct scene *scene, struct ask *ask)
@@ -531,6 +538,324 @@ Test(pool, no_budget_no_retry)
     cr_assert_eq(ask(&scene, &one, 1, LATER_US), GW_OK);
     expect_failure(&scene, &one, GW_E_OVERLOAD, "too much");
     cr_assert_eq(puppet_predicts(scene.puppets[0]) + puppet_predicts(scene.puppets[1]), 1);
+    scene_close(&scene);
+}
+
+/* --- slow ones, late ones, silent ones --- */
+
+#define USUAL_US 20000 /* what the puppets below take */
+
+/* So many calls, one after the other, so that it is known what they take. */
+static void teach(struct scene *scene, unsigned calls)
+{
+    struct ask one;
+    for (unsigned i = 0; i < calls; i++) {
+        cr_assert_eq(ask_expecting(scene, &one, 1, LATER_US, USUAL_US), GW_OK);
+        expect_right(scene, &one);
+    }
+}
+
+static uint32_t all_predicts(const struct scene *scene)
+{
+    uint32_t sum = 0;
+    for (unsigned i = 0; i < PUPPETS; i++)
+        sum += scene->puppets[i] ? puppet_predicts(scene->puppets[i]) : 0;
+    return sum;
+}
+
+static const struct puppet_script in_time = {.delay_ms = USUAL_US / 1000};
+
+/* Two replicas that take what is usual, known to do so; and the second script from then on for both. */
+static void scene_of_two(struct scene *scene, const struct pool_limits *limits)
+{
+    const struct puppet_script scripts[2] = {in_time, in_time};
+    scene_start(scene, 2, scripts, limits);
+    teach(scene, 24);
+}
+
+/* Sends one and says who has it: 0 or 1. */
+static unsigned ask_one(struct scene *scene, struct ask *one, uint64_t within_us)
+{
+    uint32_t before = status_of(scene, 0).in_flight;
+    cr_assert_eq(ask_expecting(scene, one, 1, within_us, USUAL_US), GW_OK);
+    return status_of(scene, 0).in_flight > before ? 0 : 1;
+}
+
+Test(pool, a_slow_replica_gets_less)
+{
+    struct scene scene;
+    struct ask one;
+    const struct puppet_script scripts[2] = {{.delay_ms = 10}, {.delay_ms = 40}};
+    struct pool_limits limits = usual;
+    limits.hedge_percent = 0;
+    scene_start(&scene, 2, scripts, &limits);
+    for (unsigned i = 0; i < 80; i++) {
+        cr_assert_eq(ask_expecting(&scene, &one, 1, LATER_US, 10000), GW_OK);
+        expect_right(&scene, &one);
+    }
+    uint32_t quick = puppet_predicts(scene.puppets[0]), slow = puppet_predicts(scene.puppets[1]);
+    cr_assert_geq(quick, 70, "%u to %u, one at a time", quick, slow);
+    struct ask asks[4];
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(ask_expecting(&scene, &asks[i], 1, LATER_US, 10000), GW_OK);
+    cr_assert_eq(status_of(&scene, 1).in_flight, 2, "but its slots are used when there are no others");
+    for (unsigned i = 0; i < 4; i++)
+        expect_right(&scene, &asks[i]);
+    scene_close(&scene);
+}
+
+Test(pool, a_late_call_is_answered_by_a_second_replica)
+{
+    struct scene scene;
+    struct ask one;
+    scene_of_two(&scene, &usual);
+    uint32_t before = all_predicts(&scene);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    puppet_tell(scene.puppets[1], &(struct puppet_script){.predict = PUPPET_STALL});
+    unsigned at = ask_one(&scene, &one, LATER_US);
+    while (all_predicts(&scene) == before)
+        turn_for(scene.loop, 1);
+    puppet_tell(scene.puppets[1 - at], &in_time);
+    uint64_t start_us = loop_now_us();
+    expect_right(&scene, &one);
+    cr_assert_leq(loop_now_us() - start_us, 1000000, "long before its deadline");
+    cr_assert_geq(loop_now_us() - start_us, USUAL_US, "but not at once");
+    cr_assert_eq(all_predicts(&scene), before + 2);
+    cr_assert_eq(status_of(&scene, 0).in_flight + status_of(&scene, 1).in_flight, 0);
+    cr_assert_eq(pool_free_slots(scene.pool), 4, "the loser's is free again");
+    expect_metric(&scene, "xebec_hedges_total{version=\"digits@forest\",outcome=\"won\"} 1");
+    expect_metric(&scene, "xebec_rpcs_total{version=\"digits@forest\",outcome=\"cancelled\"} 1");
+    expect_metric(&scene, "xebec_retries_total{version=\"digits@forest\"} 0");
+    turn_for(scene.loop, 100);
+    cr_assert_eq(one.times, 1, "answered once");
+    scene_close(&scene);
+}
+
+static bool both_have_it(void *scene)
+{
+    return status_of(scene, 0).in_flight == 1 && status_of(scene, 1).in_flight == 1;
+}
+
+/* One call at both replicas, of which the second will do as its script says. */
+static unsigned hedged(struct scene *scene, struct ask *one, uint64_t within_us,
+                       const struct puppet_script *second)
+{
+    puppet_tell(scene->puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    puppet_tell(scene->puppets[1], &(struct puppet_script){.predict = PUPPET_STALL});
+    uint32_t before[2] = {puppet_predicts(scene->puppets[0]), puppet_predicts(scene->puppets[1])};
+    unsigned first = ask_one(scene, one, within_us);
+    while (puppet_predicts(scene->puppets[first]) == before[first])
+        turn_for(scene->loop, 1);
+    puppet_tell(scene->puppets[1 - first], second);
+    cr_assert(turn_until(scene->loop, both_have_it, scene, SOON_MS));
+    return first;
+}
+
+Test(pool, a_second_copy_that_fails_leaves_the_call_to_the_first)
+{
+    static const enum puppet_predict failures[] = {PUPPET_SHED, PUPPET_AWAY, PUPPET_LIE_ROWS, PUPPET_ABORT};
+    for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
+        struct scene scene;
+        struct ask one;
+        scene_of_two(&scene, &usual);
+        unsigned first =
+            hedged(&scene, &one, LATER_US, &(struct puppet_script){.predict = failures[i], .delay_ms = 20});
+        turn_for(scene.loop, 100);
+        cr_assert_eq(one.times, 0, "case %zu: the first may still answer", i);
+        puppet_stop(scene.puppets[first]); /* which answers what it holds, if it can; or drops it */
+        scene.puppets[first] = NULL;
+        cr_assert(turn_until(scene.loop, is_done, &one, SOON_MS));
+        turn_for(scene.loop, 50);
+        cr_assert_eq(one.times, 1);
+        scene_close(&scene);
+    }
+}
+
+Test(pool, a_replica_that_dies_with_one_of_two_copies_costs_nothing)
+{
+    for (unsigned dies = 0; dies < 2; dies++) {
+        struct scene scene;
+        struct ask one;
+        scene_of_two(&scene, &usual);
+        unsigned first =
+            hedged(&scene, &one, LATER_US, &(struct puppet_script){.delay_ms = dies ? 5000 : 200});
+        unsigned dying = dies ? 1 - first : first;
+        if (dies) /* what they hold stalls on; what comes next is answered */
+            for (unsigned i = 0; i < 2; i++)
+                puppet_tell(scene.puppets[i], &in_time);
+        puppet_cut(scene.puppets[dying]);
+        turn_for(scene.loop, 50);
+        cr_assert_eq(one.times, 0);
+        cr_assert(expect_up(&scene, 2, SOON_MS));
+        if (dies)
+            puppet_cut(scene.puppets[first]);
+        expect_right(&scene, &one);
+        turn_for(scene.loop, 300);
+        cr_assert_eq(one.times, 1);
+        cr_assert_eq(status_of(&scene, 0).in_flight + status_of(&scene, 1).in_flight, 0);
+        scene_close(&scene);
+    }
+}
+
+Test(pool, a_model_that_raises_has_answered)
+{
+    struct scene scene;
+    struct ask one;
+    scene_of_two(&scene, &usual);
+    hedged(&scene, &one, LATER_US, &(struct puppet_script){.predict = PUPPET_RAISE, .delay_ms = 20});
+    expect_failure(&scene, &one, GW_E_MODEL, "ValueError: puppet");
+    cr_assert_eq(status_of(&scene, 0).in_flight + status_of(&scene, 1).in_flight, 0);
+    scene_close(&scene);
+}
+
+Test(pool, both_copies_may_be_cancelled_and_time_out_and_be_freed)
+{
+    struct scene scene;
+    struct ask one;
+    scene_of_two(&scene, &usual);
+    hedged(&scene, &one, LATER_US, &(struct puppet_script){.predict = PUPPET_STALL});
+    pool_cancel(scene.pool, &one.call);
+    cr_assert_eq(one.times, 0, "done ran inside pool_cancel()");
+    expect_failure(&scene, &one, GW_E_CANCELLED, "");
+    hedged(&scene, &one, 300000, &(struct puppet_script){.predict = PUPPET_STALL});
+    expect_failure(&scene, &one, GW_E_DEADLINE, "");
+    expect_metric(&scene, "xebec_hedges_total{version=\"digits@forest\",outcome=\"failed\"} 2");
+    hedged(&scene, &one, LATER_US, &(struct puppet_script){.predict = PUPPET_STALL});
+    pool_free(scene.pool);
+    scene.pool = NULL;
+    cr_assert_eq(one.times, 1);
+    cr_assert_eq(one.status, GW_E_CANCELLED);
+    turn_for(scene.loop, 50);
+    cr_assert_eq(one.times, 1);
+    scene_close(&scene);
+}
+
+static void expect_no_hedge(const struct pool_limits *limits, bool busy)
+{
+    struct scene scene;
+    struct ask one, other;
+    scene_of_two(&scene, limits);
+    uint32_t before = all_predicts(&scene);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    puppet_tell(scene.puppets[1], &(struct puppet_script){.predict = PUPPET_STALL});
+    ask_one(&scene, &one, 300000);
+    if (busy)
+        ask_one(&scene, &other, 300000);
+    expect_failure(&scene, &one, GW_E_DEADLINE, "");
+    cr_assert_eq(all_predicts(&scene), before + 1 + busy);
+    if (busy)
+        expect_failure(&scene, &other, GW_E_DEADLINE, "");
+    scene_close(&scene);
+}
+
+Test(pool, there_is_no_hedge_without_a_budget_or_an_attempt_left_or_an_idle_replica)
+{
+    struct pool_limits limits = usual;
+    limits.hedge_percent = 0;
+    expect_no_hedge(&limits, false);
+    limits = usual;
+    limits.attempts = 1;
+    expect_no_hedge(&limits, false);
+    expect_no_hedge(&usual, true);
+}
+
+static bool is_ejected(void *scene)
+{
+    return count_in(scene, REPLICA_EJECTED) == 1;
+}
+
+Test(pool, a_silent_replica_is_ejected_and_comes_back_by_itself)
+{
+    struct scene scene;
+    struct ask one;
+    scene_of_two(&scene, &usual);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    unsigned asked = 0;
+    while (!is_ejected(&scene) && asked++ < 20) { /* its health checks are well all the time */
+        cr_assert_eq(ask_expecting(&scene, &one, 1, LATER_US, USUAL_US), GW_OK);
+        expect_right(&scene, &one);
+    }
+    cr_assert(is_ejected(&scene), "after %u calls", asked);
+    cr_assert_eq(status_of(&scene, 0).state, REPLICA_EJECTED);
+    cr_assert(strstr(status_of(&scene, 0).why, "3 calls without an answer"), "%s", status_of(&scene, 0).why);
+    expect_metric(&scene, "xebec_ejections_total{version=\"digits@forest\"} 1");
+    expect_metric(&scene, "xebec_replica_states{version=\"digits@forest\",state=\"ejected\"} 1");
+    expect_metric(&scene, "xebec_replicas_up{version=\"digits@forest\"} 1");
+    cr_assert_eq(pool_free_slots(scene.pool), 2);
+    uint32_t before = puppet_predicts(scene.puppets[0]);
+    teach(&scene, 3);
+    cr_assert_eq(puppet_predicts(scene.puppets[0]), before, "no more calls");
+
+    puppet_tell(scene.puppets[0], &in_time);
+    for (unsigned i = 0; i < 300 && status_of(&scene, 0).state != REPLICA_READY; i++)
+        teach(&scene, 1);
+    cr_assert_eq(status_of(&scene, 0).state, REPLICA_READY);
+    cr_assert_str_eq(status_of(&scene, 0).why, "");
+    cr_assert_eq(pool_free_slots(scene.pool), 4);
+    expect_metric(&scene, "xebec_replica_states{version=\"digits@forest\",state=\"on_trial\"} 0");
+    scene_close(&scene);
+}
+
+Test(pool, the_only_replica_and_the_last_one_are_never_ejected)
+{
+    struct scene scene;
+    struct ask one;
+    scene_start(&scene, 1, &in_time, &usual);
+    teach(&scene, 24);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    for (unsigned i = 0; i < 6; i++) {
+        cr_assert_eq(ask_expecting(&scene, &one, 1, 60000, USUAL_US), GW_OK);
+        expect_failure(&scene, &one, GW_E_DEADLINE, "");
+    }
+    cr_assert_eq(status_of(&scene, 0).state, REPLICA_READY);
+    scene_close(&scene);
+
+    scene_of_two(&scene, &usual);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    for (unsigned i = 0; i < 20 && !is_ejected(&scene); i++)
+        teach(&scene, 1);
+    cr_assert(is_ejected(&scene));
+    puppet_tell(scene.puppets[0], &in_time);
+    puppet_stop(scene.puppets[1]);
+    scene.puppets[1] = NULL;
+    cr_assert(turn_until(scene.loop, is_down, &scene, SOON_MS));
+    cr_assert(pool_any_ready(scene.pool), "it is all that is left");
+    cr_assert_eq(status_of(&scene, 0).state, REPLICA_ON_TRIAL);
+    cr_assert_eq(pool_free_slots(scene.pool), 1);
+    teach(&scene, 3);
+    cr_assert_eq(status_of(&scene, 0).state, REPLICA_READY);
+    scene_close(&scene);
+}
+
+Test(pool, when_all_are_silent_it_is_the_weather)
+{
+    struct scene scene;
+    struct ask asks[2];
+    scene_of_two(&scene, &usual);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    puppet_tell(scene.puppets[1], &(struct puppet_script){.predict = PUPPET_STALL});
+    for (unsigned i = 0; i < 6; i++) {
+        for (unsigned j = 0; j < 2; j++)
+            cr_assert_eq(ask_expecting(&scene, &asks[j], 1, 60000, USUAL_US), GW_OK);
+        for (unsigned j = 0; j < 2; j++)
+            expect_failure(&scene, &asks[j], GW_E_DEADLINE, "");
+    }
+    cr_assert_eq(count_in(&scene, REPLICA_READY), 2);
+    scene_close(&scene);
+}
+
+Test(pool, a_new_connection_is_trusted)
+{
+    struct scene scene;
+    scene_of_two(&scene, &usual);
+    puppet_tell(scene.puppets[0], &(struct puppet_script){.predict = PUPPET_STALL});
+    for (unsigned i = 0; i < 20 && !is_ejected(&scene); i++)
+        teach(&scene, 1);
+    cr_assert(is_ejected(&scene));
+    puppet_tell(scene.puppets[0], &in_time);
+    puppet_cut(scene.puppets[0]);
+    cr_assert(expect_up(&scene, 2, SOON_MS), "without a trial");
+    expect_metric(&scene, "xebec_replica_states{version=\"digits@forest\",state=\"ejected\"} 0");
     scene_close(&scene);
 }
 
