@@ -194,7 +194,8 @@ static const struct key keys[] = {
     {.path = "models.NAME.hedge", .type = KEY_SECTION},
     {"models.NAME.hedge.budget", KEY_PERCENT, "5%", BETWEEN("0%", "100%"),
      FIELD(struct config_model, hedge_percent),
-     .meaning = "batches that are late and sent to a second replica as well at most, as a share; 0%: none are"},
+     .meaning =
+         "batches that are late and sent to a second replica as well at most, as a share; 0%: none are"},
 
     {"endpoints", KEY_ENDPOINTS, .meaning = "what clients call, by name: POST /NAME/predict"},
     {"endpoints.NAME.slo", KEY_DURATION, "100ms", BETWEEN("100us", "1h"),

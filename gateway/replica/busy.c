@@ -9,7 +9,8 @@
 
 enum { FRESH_US = 1000000 };
 
-/* What is left of what was learned: it may be as quick as the others by now, and who is slow is asked seldom. */
+/* What is left of what was learned: it may be as quick as the others by now, and who is slow is asked seldom.
+ */
 static double excess_of(const struct busy *busy, uint64_t now_us)
 {
     if (busy->calls || now_us < busy->since_us + FRESH_US)

@@ -258,7 +258,7 @@ def test_every_row_bad_is_500(puppet, gateway_for):
 
 # --- replicas that are late, and silent ------------------------------------------------------------------------------
 
-USUAL = {"batching": {"policy": "none"}, "health": {"interval": "200ms", "timeout": "5s"}}
+USUAL = {"batching": {"policy": "none"}, "hedge": {"budget": "5%"}, "health": {"interval": "200ms", "timeout": "5s"}}
 
 
 def teach(gateway, requests=60):

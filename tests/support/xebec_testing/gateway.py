@@ -20,14 +20,14 @@ SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|SUM
 def one_model(replicas, slo="30s", inputs=None, outputs=None, endpoint=None, model=None, **top):
     """
     A configuration as a dict: model m@v1 at `replicas`, endpoint e. The SLO is one that no test meets by accident,
-    and nothing is cached, so that tests can count calls; both are changed by those who test them.
+    and nothing is cached or hedged, so that tests can count calls; all are changed by those who test them.
     """
     matrix = {"datatype": "FP32", "shape": [-1, -1]}
     return {
         "listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "shards": 2, "cache": False, "transport": TRANSPORT,
         "models": {"m": {"input": inputs or {"x": matrix}, "output": outputs or {"y": matrix},
                          "versions": {"v1": {"replicas": list(replicas)}},
-                         "health": {"interval": "100ms", "timeout": "1s"}, **(model or {})}},
+                         "health": {"interval": "100ms", "timeout": "1s"}, "hedge": {"budget": "0%"}, **(model or {})}},
         "endpoints": {"e": {"slo": slo, "model": "m@v1", **(endpoint or {})}},
         **top,
     }
