@@ -346,9 +346,10 @@ static void admin_handle(void *owner, struct exchange *exchange)
         reply_error(exchange, GW_E_NOT_FOUND, NULL, "no such page; GET / lists them");
 }
 
-static void admin_refuse(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply)
+static void admin_refuse(void *owner, struct exchange *exchange, const struct gw_err *err,
+                         struct http_reply *reply)
 {
-    (void)owner, (void)path;
+    (void)owner, (void)exchange;
     admin_error(reply, err->status, err->what);
 }
 

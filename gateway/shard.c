@@ -172,6 +172,7 @@ static bool shard_listen(struct gateway *gateway, struct shard *shard, struct gw
                                      .tls = config->tls.context,
                                      .access_log_fd = gateway->access_log_fd,
                                      .handle = endpoint_handle,
+                                     .is_enough = endpoint_is_enough,
                                      .refuse = endpoint_refuse,
                                      .owner = &shard->infer};
     shard->listener = listener_new(&setup, err);

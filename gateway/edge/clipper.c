@@ -269,7 +269,7 @@ static void clipper_encode(struct request *request)
         write_error_alone(request);
 }
 
-const struct dialect clipper_dialect = {"clipper", clipper_decode, clipper_encode, clipper_write_error};
+const struct dialect clipper_dialect = {"clipper", clipper_decode, clipper_encode, clipper_write_error, NULL};
 
 /* --- the path --- */
 

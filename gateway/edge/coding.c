@@ -76,8 +76,9 @@ static enum gw_status inflation_run(struct inflation *inflation)
     return inflation->length > inflation->limit ? GW_E_TOO_LARGE : GW_OK;
 }
 
-static enum gw_status read_coded(struct exchange *exchange, const struct coding *coding, size_t limit,
-                                 struct gw_err *err)
+/* header: the one that named the coding. */
+static enum gw_status read_coded(struct exchange *exchange, const struct coding *coding, const char *header,
+                                 size_t limit, struct gw_err *err)
 {
     struct http_message *message = &exchange->message;
     struct inflation inflation = {.arena = &exchange->arena, .limit = limit};
@@ -90,7 +91,7 @@ static enum gw_status read_coded(struct exchange *exchange, const struct coding 
     enum gw_status status = inflation_run(&inflation);
     inflateEnd(&inflation.stream);
     if (status == GW_E_INVALID)
-        return gw_err_set(err, status, "the body is not what Content-Encoding: %s says", coding->name);
+        return gw_err_set(err, status, "the body is not what %s: %s says", header, coding->name);
     if (status != GW_OK)
         return gw_err_set(err, status, "%s", gw_status_words(status));
     memset(inflation.bytes + inflation.length, 0, HTTP_BODY_PADDING);
@@ -99,17 +100,34 @@ static enum gw_status read_coded(struct exchange *exchange, const struct coding 
     return GW_OK;
 }
 
+static const struct coding *find_coding(const struct http_header *header)
+{
+    for (int i = 0; i < N_CODINGS; i++)
+        if (is_word(header->value, header->value_length, codings[i].name) ||
+            is_word(header->value, header->value_length, codings[i].alias))
+            return &codings[i];
+    return NULL;
+}
+
 enum gw_status coding_read_body(struct exchange *exchange, size_t limit, struct gw_err *err)
 {
     const struct http_header *header = http_message_header(&exchange->message, "content-encoding");
     if (!header || !header->value_length || is_word(header->value, header->value_length, "identity"))
         return GW_OK;
-    for (int i = 0; i < N_CODINGS; i++)
-        if (is_word(header->value, header->value_length, codings[i].name) ||
-            is_word(header->value, header->value_length, codings[i].alias))
-            return read_coded(exchange, &codings[i], limit, err);
+    const struct coding *coding = find_coding(header);
+    if (coding)
+        return read_coded(exchange, coding, "Content-Encoding", limit, err);
     return gw_err_set(err, GW_E_MEDIA_TYPE, "a body may come as gzip, deflate or as it is, not as %.32s",
                       header->value);
+}
+
+enum gw_status coding_read_message(struct exchange *exchange, size_t limit, struct gw_err *err)
+{
+    const struct http_header *header = http_message_header(&exchange->message, "grpc-encoding");
+    const struct coding *coding = header ? find_coding(header) : NULL;
+    if (coding)
+        return read_coded(exchange, coding, "grpc-encoding", limit, err);
+    return gw_err_set(err, GW_E_INVALID, "the message is compressed, and no grpc-encoding says how");
 }
 
 /* --- out --- */

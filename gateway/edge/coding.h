@@ -15,6 +15,8 @@
  * GW_E_TOO_LARGE; GW_E_INVALID: not in that coding, cut off, or more behind it; GW_E_NO_MEMORY. Then err has words.
  */
 GW_MUST_CHECK enum gw_status coding_read_body(struct exchange *exchange, size_t limit, struct gw_err *err);
+/* The same of a gRPC message, which is the body by now, and is compressed as grpc-encoding says; also GW_E_INVALID: that says nothing known. */
+GW_MUST_CHECK enum gw_status coding_read_message(struct exchange *exchange, size_t limit, struct gw_err *err);
 /*
  * Compresses a reply's body where the message's Accept-Encoding asks for it and it pays. The headers that say so; NULL: the
  * body is as it was, also when there is no memory to compress it.

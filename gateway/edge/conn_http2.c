@@ -137,6 +137,10 @@ static void on_event(void *owner, struct http2_stream *stream, enum http2_event 
     case HTTP2_BEGIN:
         begin(self, stream);
         break;
+    case HTTP2_PART:
+        if (self->edge->setup.is_enough && self->edge->setup.is_enough(&held->exchange.message))
+            http2_suffice(stream);
+        break;
     case HTTP2_MESSAGE:
         held->handled = true;
         self->edge->setup.handle(self->edge->setup.owner, &held->exchange);

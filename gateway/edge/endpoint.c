@@ -1,12 +1,15 @@
-/* endpoint: which dialect a path speaks. Every dialect is a row here, and a file of its own. */
+/* endpoint: which dialect a path speaks, or a content type. Every dialect is a row here, and a file of its
+ * own. */
 #include "edge/endpoint.h"
 
 #include <string.h>
 #include <strings.h>
 
 #include "edge/clipper.h"
+#include "edge/grpc.h"
 #include "edge/mlflow.h"
 #include "edge/oip.h"
+#include "edge/oip_grpc.h"
 #include "edge/openapi.h"
 #include "edge/predict.h"
 #include "edge/tfs.h"
@@ -16,6 +19,10 @@ static const struct speech {
     const struct dialect *dialect;
     void (*handle)(struct infer *infer, struct exchange *exchange);
 } speeches[] = {
+    {"/inference.GRPCInferenceService", &oip_grpc_dialect, grpc_handle},
+    {"/grpc.health.v1.Health", &oip_grpc_dialect, grpc_handle},
+    {"/grpc.reflection.v1.ServerReflection", &oip_grpc_dialect, grpc_handle},
+    {"/grpc.reflection.v1alpha.ServerReflection", &oip_grpc_dialect, grpc_handle},
     {"/v2", &oip_dialect, oip_handle},
     {"/v1", &tfs_dialect, tfs_handle},
     {"/invocations", &mlflow_dialect, mlflow_handle},
@@ -27,6 +34,8 @@ static const struct speech {
     {"", &clipper_dialect, clipper_handle},
 };
 
+static const struct speech grpc_speech = {"", &oip_grpc_dialect, grpc_handle}; /* by its content type */
+
 static bool has_prefix(const char *path, const char *prefix)
 {
     size_t length = strlen(prefix);
@@ -35,9 +44,12 @@ static bool has_prefix(const char *path, const char *prefix)
 
 /* Clipper's paths begin with any name, also with one that begins another dialect's: they are told by their
  * end. */
-static const struct speech *speech_of(const char *path)
+static const struct speech *speech_of(const struct http_message *message)
 {
     const struct speech *speech = speeches, *last = &speeches[sizeof speeches / sizeof *speeches - 1];
+    const char *path = message->path;
+    if (grpc_is_meant(message))
+        return &grpc_speech;
     if (!path || clipper_owns(path))
         return last;
     while (speech != last && !has_prefix(path, speech->prefix))
@@ -45,16 +57,25 @@ static const struct speech *speech_of(const char *path)
     return speech;
 }
 
-void endpoint_handle(void *infer, struct exchange *exchange)
+bool endpoint_is_enough(const struct http_message *message)
 {
-    speech_of(exchange->message.path)->handle(infer, exchange);
+    return grpc_is_meant(message) && grpc_is_enough(message);
 }
 
-void endpoint_refuse(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply)
+void endpoint_handle(void *infer, struct exchange *exchange)
 {
+    speech_of(&exchange->message)->handle(infer, exchange);
+}
+
+void endpoint_refuse(void *owner, struct exchange *exchange, const struct gw_err *err,
+                     struct http_reply *reply)
+{
+    const struct dialect *dialect = speech_of(&exchange->message)->dialect;
     (void)owner;
     reply->status = gw_status_http(err->status);
     reply->content_type = "application/json";
     reply->headers = reply_retry_header(err->status);
-    speech_of(path)->dialect->write_error(&reply->body, err->status, err->what);
+    dialect->write_error(&reply->body, err->status, err->what);
+    if (dialect->seal && exchange->message.takes_trailers)
+        dialect->seal(reply, err->status, err->what, &exchange->arena);
 }

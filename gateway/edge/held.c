@@ -52,12 +52,12 @@ void held_orphan(struct held_exchange *held)
         held->exchange.gone(&held->exchange);
 }
 
-void held_refuse(const struct held_exchange *held, const struct gw_err *err, struct http_reply *reply)
+void held_refuse(struct held_exchange *held, const struct gw_err *err, struct http_reply *reply)
 {
     struct edge *edge = held->edge;
     *reply = (struct http_reply){.status = gw_status_http(err->status)};
     edge_count_error(edge, err->status);
-    edge->setup.refuse(edge->setup.owner, held->exchange.message.path, err, reply);
+    edge->setup.refuse(edge->setup.owner, &held->exchange, err, reply);
 }
 
 void held_judge_reply(struct http_reply *reply)

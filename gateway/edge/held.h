@@ -31,7 +31,7 @@ void held_orphan(struct held_exchange *held);
  * What is said instead of a request's own reply: one that HTTP itself refuses, in the words of the edge's owner.
  * Counts it.
  */
-void held_refuse(const struct held_exchange *held, const struct gw_err *err, struct http_reply *reply);
+void held_refuse(struct held_exchange *held, const struct gw_err *err, struct http_reply *reply);
 /* A reply whose body could not be written becomes an empty 503. */
 void held_judge_reply(struct http_reply *reply);
 

@@ -38,6 +38,7 @@ struct http_message {
     char *body;         /* body_length bytes, then HTTP_BODY_PADDING readable ones; never NULL */
     size_t body_length;
     bool keep_alive;    /* the connection may carry another; always, in HTTP/2 */
+    bool takes_trailers; /* of the reply: it came over HTTP/2 */
 };
 /* The first header of this lower-case name, or NULL. */
 const struct http_header *http_message_header(const struct http_message *message, const char *name);

@@ -543,8 +543,17 @@ static void stream_progress(struct http2_stream *stream, const nghttp2_frame_hd 
     stream->whole |= (frame->flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame->type == NGHTTP2_HEADERS && stream->state == STREAM_HEADER)
         header_complete(stream);
-    if (stream->whole && stream->state == STREAM_BODY)
+    if (stream->state != STREAM_BODY)
+        return;
+    if (stream->whole)
         message_complete(stream);
+    else
+        tell(stream, HTTP2_PART, NULL);
+}
+
+void http2_suffice(struct http2_stream *stream)
+{
+    message_complete(stream);
 }
 
 static int on_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *owner)

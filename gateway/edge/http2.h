@@ -46,6 +46,7 @@ struct http2_stream;
 
 enum http2_event {
     HTTP2_BEGIN,   /* a request begins: http2_accept() it now, or it is refused so that the client may try again */
+    HTTP2_PART,    /* its head is there, or more of its body, and more is to come: http2_suffice(), or wait */
     HTTP2_MESSAGE, /* it is complete: reply to it, now or later */
     HTTP2_REFUSED, /* it will not be complete: err says how to reply */
     HTTP2_GONE     /* the client has cancelled it, or nothing can reach the client any more; before a reply */
@@ -69,6 +70,8 @@ void http2_free(struct http2 *http2); /* after http2_end(); NULL is harmless */
 /* The message, zeroed, and its memory; both borrowed until the stream is the owner's no more. holder: the owner's own. */
 void http2_accept(struct http2_stream *stream, struct http_message *message, struct arena *arena, void *holder);
 void *http2_holder(const struct http2_stream *stream);
+/* During HTTP2_PART: what is there is all that is wanted, and HTTP2_MESSAGE follows. The rest is read and dropped. */
+void http2_suffice(struct http2_stream *stream);
 uint64_t http2_bytes_in(const struct http2_stream *stream); /* header list and body */
 /*
  * Takes the body of the reply, and its trailers; HEAD gets the header alone. date: as in the Date header. Returns bytes_out.

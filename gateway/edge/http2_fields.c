@@ -18,7 +18,8 @@ enum {
 void http2_fields_begin(struct http2_fields *fields, struct http_message *message, struct arena *arena)
 {
     *fields = (struct http2_fields){.message = message, .arena = arena, .announced = SIZE_MAX};
-    *message = (struct http_message){.method = HTTP_M_OTHER, .query = "", .keep_alive = true};
+    *message = (struct http_message){
+        .method = HTTP_M_OTHER, .query = "", .keep_alive = true, .takes_trailers = true};
 }
 
 static void spoil(struct http2_fields *fields, enum gw_status problem, const char *what)

@@ -26,10 +26,15 @@ struct edge_setup {
     const struct config_timeouts *timeouts; /* copied */
     struct tls_context *tls;                /* whose connections are all TLS; NULL: none is */
     int access_log_fd;                      /* -1: no access log */
+    /*
+     * HTTP/2 alone; NULL: never. Whether a request may be handled now, with no more of its body than this: asked when its
+     * head is there, and again as its body grows.
+     */
+    bool (*is_enough)(const struct http_message *message);
     /* Every complete request. Must end in exchange_reply() or exchange_abandon(), now or later. */
     void (*handle)(void *owner, struct exchange *exchange);
-    /* A request that HTTP itself refused (bad framing, too large, too slow): words for err in the right dialect. May be called with path NULL. */
-    void (*refuse)(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply);
+    /* A request that HTTP itself refused (bad framing, too large, too slow): words for err in the right dialect. Of its message there may be nothing yet: a path of NULL. */
+    void (*refuse)(void *owner, struct exchange *exchange, const struct gw_err *err, struct http_reply *reply);
     void *owner;
 };
 

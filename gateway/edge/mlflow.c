@@ -457,7 +457,7 @@ static void mlflow_encode(struct request *request)
     mlflow_write_error(&request->reply, request->status, request->err.what);
 }
 
-const struct dialect mlflow_dialect = {"mlflow", mlflow_decode, mlflow_encode, mlflow_write_error};
+const struct dialect mlflow_dialect = {"mlflow", mlflow_decode, mlflow_encode, mlflow_write_error, NULL};
 
 /* --- the paths --- */
 

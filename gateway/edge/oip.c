@@ -51,26 +51,25 @@ static void not_found(struct exchange *exchange)
 
 /* --- is it well? --- */
 
-static bool version_serves(const struct infer *infer, const struct config_version *version)
+bool oip_version_serves(const struct infer *infer, const struct config_version *version)
 {
     return version_is_ready(infer->period->plan->versions[version->index]);
 }
 
-/* Any arm that has requests to answer can. */
-static bool endpoint_serves(const struct infer *infer, const struct config_endpoint *endpoint)
+bool oip_endpoint_serves(const struct infer *infer, const struct config_endpoint *endpoint)
 {
     const double *weights = infer->period->plan->endpoints[endpoint->index].weights;
     for (uint32_t i = 0; i < endpoint->n_arms; i++)
-        if (weights[i] > 0 && version_serves(infer, endpoint->arms[i].version))
+        if (weights[i] > 0 && oip_version_serves(infer, endpoint->arms[i].version))
             return true;
     return false;
 }
 
-static bool all_serve(const struct infer *infer)
+bool oip_all_serve(const struct infer *infer)
 {
     const struct config *config = infer->period->plan->config;
     for (uint32_t i = 0; i < config->n_endpoints; i++)
-        if (!endpoint_serves(infer, config->endpoints[i]))
+        if (!oip_endpoint_serves(infer, config->endpoints[i]))
             return false;
     return true;
 }
@@ -85,8 +84,8 @@ static void reply_health(struct exchange *exchange, bool ready)
 
 static void reply_model_ready(const struct place *place)
 {
-    bool ready = place->arm ? version_serves(place->infer, place->arm->version)
-                            : endpoint_serves(place->infer, place->endpoint);
+    bool ready = place->arm ? oip_version_serves(place->infer, place->arm->version)
+                            : oip_endpoint_serves(place->infer, place->endpoint);
     struct buf body = {0};
     buf_text(&body, "{\"name\":");
     buf_json_text(&body, place->endpoint->name, strlen(place->endpoint->name));
@@ -214,7 +213,7 @@ static void write_index_entry(struct buf *out, const struct infer *infer,
                               const struct config_endpoint *endpoint, const struct config_version *version,
                               bool ready_alone)
 {
-    bool ready = version_serves(infer, version);
+    bool ready = oip_version_serves(infer, version);
     if (ready_alone && !ready)
         return;
     write_name(out, out->length > 1 ? ",{\"name\":" : "{\"name\":", endpoint->name);
@@ -385,7 +384,7 @@ void oip_handle(struct infer *infer, struct exchange *exchange)
             reply_server(exchange);
     } else if (is_ready || !strcmp(path, "/health/live")) {
         if (takes(exchange, false))
-            reply_health(exchange, !is_ready || all_serve(infer));
+            reply_health(exchange, !is_ready || oip_all_serve(infer));
     } else if (segment_is(first, "models")) {
         handle_models(infer, exchange, rest);
     } else if (segment_is(first, "repository")) {

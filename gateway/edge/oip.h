@@ -4,7 +4,7 @@
  *   oip.c          paths: health, metadata, Triton's config and repository index
  *   oip_infer.c    the dialect: a document, binary tensors behind it;  oip_document.*: the document, in JSON
  *   oip_reply.*    outcomes -> its answer
- *   oip_tensors.*  what the protocol says of tensors, whatever carries it
+ *   oip_tensors.*, oip_parameters.*  what the protocol says of them, whatever carries it; oip_grpc is its other carrier
  * Source: kserve/open-inference-protocol, and Triton's extensions to it; docs/protocols.md says what is not there.
  */
 #ifndef XEBEC_EDGE_OIP_H
@@ -28,6 +28,11 @@ struct oip_ask {
     uint32_t n_wanted;     /* 0: all of them */
     bool binary;           /* those of which nothing is said */
 };
+
+/* Whether replicas of a version are ready; of any arm that has requests to answer; of every endpoint so. */
+bool oip_version_serves(const struct infer *infer, const struct config_version *version);
+bool oip_endpoint_serves(const struct infer *infer, const struct config_endpoint *endpoint);
+bool oip_all_serve(const struct infer *infer);
 
 /* Replies to any path that begins with /v2. */
 void oip_handle(struct infer *infer, struct exchange *exchange);

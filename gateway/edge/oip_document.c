@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "edge/oip_parameters.h"
+
 enum { WANTED_MAX = 256 }; /* outputs that a request may name */
 
 static enum gw_status no_memory(struct gw_err *err)
@@ -43,22 +45,14 @@ static enum gw_status decode_name(struct oip_decoding *decoding, struct json_val
 
 /* --- parameters --- */
 
-/* In microseconds, and never longer than the endpoint's own objective. */
 static enum gw_status decode_timeout(struct oip_decoding *decoding, struct json_value *value,
                                      struct gw_err *err)
 {
-    struct request *request = decoding->request;
     int64_t timeout_us;
-    uint64_t deadline_us;
     enum gw_status status = json_int(value, &timeout_us, err);
-    if (status != GW_OK)
-        return status;
-    if (timeout_us < 0)
+    if (status == GW_OK && !oip_take_timeout(decoding->request, timeout_us))
         return json_refuse(value, err, "a negative timeout");
-    if (timeout_us && !__builtin_add_overflow(request->received_us, (uint64_t)timeout_us, &deadline_us) &&
-        deadline_us < request->deadline_us)
-        request->deadline_us = deadline_us;
-    return GW_OK;
+    return status;
 }
 
 /* 0 and "" are none. */
@@ -68,18 +62,7 @@ static enum gw_status decode_sequence(struct oip_decoding *decoding, struct json
     const char *id = "0";
     size_t length = 1;
     enum gw_status status = json_word(value, decoding->request->arena, &id, &length, err);
-    if (status == GW_OK && length && strcmp(id, "0") != 0)
-        return gw_err_set(err, GW_E_NOT_IMPLEMENTED, "sequences are not kept: every request stands alone");
-    return status;
-}
-
-static bool is_reserved(const char *key, size_t length)
-{
-    static const char *const names[] = {"sequence_start", "sequence_end", "priority", "headers"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (key_is(key, length, names[i]))
-            return true;
-    return length >= 7 && memcmp(key, "triton_", 7) == 0;
+    return status == GW_OK && length && strcmp(id, "0") != 0 ? oip_refuse_sequence(err) : status;
 }
 
 /* Anything that the protocol does not know goes to the model. */
@@ -92,24 +75,9 @@ static enum gw_status pass_on(struct oip_decoding *decoding, const char *key, si
     enum gw_status status = json_raw(value, decoding->request->arena, &text, &text_length, err);
     if (status != GW_OK)
         return status;
-    buf_text(out, out->length ? "," : "{");
-    buf_json_text(out, key, length);
-    buf_text(out, ":");
+    oip_parameters_name(out, key, length);
     buf_append(out, text, text_length);
     return out->failed ? no_memory(err) : GW_OK;
-}
-
-static enum gw_status keep_parameters(struct oip_decoding *decoding)
-{
-    struct request *request = decoding->request;
-    struct buf *text = &decoding->parameters;
-    if (!text->length)
-        return GW_OK;
-    buf_text(text, "}");
-    request->parameters =
-        text->failed ? NULL : (uint8_t *)arena_text(request->arena, text->bytes, text->length);
-    request->parameters_bytes = text->length;
-    return request->parameters ? GW_OK : no_memory(&request->err);
 }
 
 static enum gw_status decode_sticky(struct oip_decoding *decoding, struct json_value *value,
@@ -119,25 +87,25 @@ static enum gw_status decode_sticky(struct oip_decoding *decoding, struct json_v
     return json_word(value, request->arena, &request->sticky, &request->sticky_length, err);
 }
 
-static bool is_sticky(const struct oip_decoding *decoding, const char *key, size_t length)
-{
-    const struct config_sticky *sticky = &decoding->request->endpoint->sticky;
-    return sticky->kind == STICKY_FIELD && key_is(key, length, sticky->name);
-}
-
 static enum gw_status decode_parameter(void *owner, const char *key, size_t length, struct json_value *value,
                                        struct gw_err *err)
 {
     struct oip_decoding *decoding = owner;
-    if (key_is(key, length, "binary_data_output"))
+    switch (oip_parameter_of(decoding->request, key, length)) {
+    case OIP_BINARY:
         return json_bool(value, &decoding->ask->binary, err);
-    if (key_is(key, length, "timeout"))
+    case OIP_TIMEOUT:
         return decode_timeout(decoding, value, err);
-    if (key_is(key, length, "sequence_id"))
+    case OIP_SEQUENCE:
         return decode_sequence(decoding, value, err);
-    if (is_sticky(decoding, key, length))
+    case OIP_STICKY:
         return decode_sticky(decoding, value, err);
-    return is_reserved(key, length) ? GW_OK : pass_on(decoding, key, length, value, err);
+    case OIP_MODELS:
+        return pass_on(decoding, key, length, value, err);
+    case OIP_PASSED_OVER:
+        break;
+    }
+    return GW_OK;
 }
 
 /* --- inputs --- */
@@ -362,7 +330,9 @@ static enum gw_status decode_member(void *owner, const char *key, size_t length,
         return decode_outputs(decoding, value, err);
     if (key_is(key, length, "id"))
         return decode_id(decoding, value, err);
-    return is_sticky(decoding, key, length) ? decode_sticky(decoding, value, err) : GW_OK;
+    return oip_parameter_of(decoding->request, key, length) == OIP_STICKY
+               ? decode_sticky(decoding, value, err)
+               : GW_OK;
 }
 
 /* The second pass: data that came before what it is. */
@@ -399,7 +369,7 @@ enum gw_status oip_document_read(struct oip_decoding *decoding, const char *text
     if (status == GW_OK && decoding->any_later)
         status = json_read(request->infer->json, text, length, decode_late_member, decoding, &request->err);
     if (status == GW_OK)
-        status = keep_parameters(decoding);
+        status = oip_parameters_keep(decoding->request, &decoding->parameters);
     buf_clear(&decoding->parameters);
     return status;
 }

@@ -112,4 +112,4 @@ static enum gw_status oip_decode(struct request *request, const char *body, size
     return status;
 }
 
-const struct dialect oip_dialect = {"oip", oip_decode, oip_encode, oip_write_error};
+const struct dialect oip_dialect = {"oip", oip_decode, oip_encode, oip_write_error, NULL};

@@ -29,6 +29,12 @@ void reply_error(struct exchange *exchange, const struct dialect *dialect, enum 
                  const char *headers, const char *what)
 {
     struct buf body = {0};
+    if (dialect->seal) {
+        struct http_reply reply = {.headers = headers};
+        dialect->seal(&reply, status, what, &exchange->arena);
+        exchange_reply(exchange, &reply);
+        return;
+    }
     dialect->write_error(&body, status, what);
     reply_json(exchange, status, headers, &body);
 }
@@ -80,9 +86,11 @@ static bool join_headers(const struct request *request, const char *coding, cons
 
 static void send_reply(struct exchange *exchange, struct request *request)
 {
-    const char *coding = coding_write_body(&exchange->message, &request->reply), *headers;
+    const struct dialect *dialect = request->dialect;
+    const char *coding = dialect->seal ? NULL : coding_write_body(&exchange->message, &request->reply),
+               *headers;
     if (request->reply.failed || !join_headers(request, coding, &headers)) {
-        reply_error(exchange, request->dialect, GW_E_NO_MEMORY, NULL, gw_status_words(GW_E_NO_MEMORY));
+        reply_error(exchange, dialect, GW_E_NO_MEMORY, NULL, gw_status_words(GW_E_NO_MEMORY));
         return;
     }
     struct http_reply reply = {.status = gw_status_http(request->status),
@@ -90,6 +98,8 @@ static void send_reply(struct exchange *exchange, struct request *request)
                                .headers = headers,
                                .body = request->reply};
     request->reply = (struct buf){0};
+    if (dialect->seal)
+        dialect->seal(&reply, request->status, request->err.what, &exchange->arena);
     exchange_reply(exchange, &reply);
 }
 

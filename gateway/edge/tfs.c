@@ -271,7 +271,7 @@ static void tfs_encode(struct request *request)
     tfs_write_error(&request->reply, request->status, request->err.what);
 }
 
-const struct dialect tfs_dialect = {"tfs", tfs_decode, tfs_encode, tfs_write_error};
+const struct dialect tfs_dialect = {"tfs", tfs_decode, tfs_encode, tfs_write_error, NULL};
 
 /* --- status and metadata --- */
 

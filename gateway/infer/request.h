@@ -44,6 +44,7 @@ enum request_state {
 };
 
 struct request;
+struct http_reply;
 
 /* How a client's protocol says things: a thin codec on both ends of the one path. One file each, in edge/. */
 struct dialect {
@@ -60,6 +61,11 @@ struct dialect {
     void (*encode)(struct request *request);
     /* What went wrong, as a body: also where there is no request. */
     void (*write_error)(struct buf *out, enum gw_status status, const char *what);
+    /*
+     * How the end of a request, or its refusal, is said around the body, where that is not HTTP's status. what: words, of
+     * errors; arena: for texts, and may be full. NULL: HTTP says it.
+     */
+    void (*seal)(struct http_reply *reply, enum gw_status status, const char *what, struct arena *arena);
 };
 
 /*

@@ -75,6 +75,15 @@ static size_t utf8_sequence(const unsigned char *text, size_t left)
     return length;
 }
 
+bool buf_is_utf8(const char *text, size_t length)
+{
+    const unsigned char *at = (const unsigned char *)text, *end = at + length;
+    size_t sequence = 1;
+    for (; at < end && sequence; at += sequence)
+        sequence = utf8_sequence(at, (size_t)(end - at));
+    return sequence != 0;
+}
+
 /*
  * The character that a sequence stands for, if it must not stand for itself: quotes, what moves a terminal's
  * cursor, what ends lines for some readers, and what YAML, which is to read this too, refuses. 0: it may.

@@ -28,6 +28,8 @@ void buf_printf(struct buf *buf, const char *format, ...) GW_PRINTF(2, 3);
  */
 void buf_json_text(struct buf *buf, const char *text, size_t length);
 void buf_json_member(struct buf *buf, const char *key, const char *text); /* "key":"text"; key as it stands */
+/* Whether text[0..length) is well-formed UTF-8. */
+bool buf_is_utf8(const char *text, size_t length);
 void buf_clear(struct buf *buf); /* frees; empty and usable again */
 
 #endif

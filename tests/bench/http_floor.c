@@ -24,9 +24,9 @@ static void echo(void *owner, struct exchange *exchange)
     exchange_reply(exchange, &reply);
 }
 
-static void refuse(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply)
+static void refuse(void *owner, struct exchange *exchange, const struct gw_err *err, struct http_reply *reply)
 {
-    (void)owner, (void)path;
+    (void)owner, (void)exchange;
     buf_text(&reply->body, err->what);
 }
 

@@ -105,6 +105,8 @@ static void on_event(void *owner, struct http2_stream *stream, enum http2_event 
     case HTTP2_BEGIN:
         begin(client, stream);
         break;
+    case HTTP2_PART:
+        break;
     case HTTP2_MESSAGE:
         require(!request->whole);
         request->whole = true;

@@ -86,8 +86,9 @@ static void handle(void *owner, struct exchange *exchange)
     rig->depth--;
 }
 
-static void refuse(void *owner, const char *path, const struct gw_err *err, struct http_reply *reply)
+static void refuse(void *owner, struct exchange *exchange, const struct gw_err *err, struct http_reply *reply)
 {
+    const char *path = exchange->message.path;
     (void)owner;
     buf_printf(&reply->body, "%s: %s", path ? path : "-", err->what);
 }
