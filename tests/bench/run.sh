@@ -15,6 +15,6 @@ fi
 if [[ " $* " != *" --help "* ]]; then
     echo "bench: building the release preset" >&2
     cmake --preset release >/dev/null
-    ninja -C build/release xebec xebec-noop direct_call slow_model | tail -n 1 >&2
+    ninja -C build/release xebec xebec-noop direct_call grpc_echo slow_model | tail -n 1 >&2
 fi
 exec /usr/bin/python3 tests/bench/run.py "$@"
