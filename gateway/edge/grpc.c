@@ -28,6 +28,7 @@ static const struct method {
     {"/inference.GRPCInferenceService/ModelMetadata", oip_grpc_model_metadata, false},
     {"/inference.GRPCInferenceService/ModelConfig", oip_grpc_model_config, false},
     {"/inference.GRPCInferenceService/RepositoryIndex", oip_grpc_repository_index, false},
+    {"/inference.GRPCInferenceService/ModelStatistics", oip_grpc_model_statistics, false},
     {"/grpc.health.v1.Health/Check", grpc_health_check, false},
     {"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", grpc_reflection_answer, true},
     {"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", grpc_reflection_answer, true},

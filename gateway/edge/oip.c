@@ -147,7 +147,7 @@ static void reply_metadata(const struct place *place)
     struct buf body = {0};
     write_name(&body, "{\"name\":", place->endpoint->name);
     write_versions(&body, place);
-    buf_text(&body, ",\"platform\":\"xebec_worker\",\"inputs\":["); /* <project>_<format>, as specified */
+    buf_text(&body, ",\"platform\":\"" OIP_PLATFORM "\",\"inputs\":[");
     write_specs(&body, signature->inputs, signature->n_inputs);
     buf_text(&body, "],\"outputs\":[");
     write_specs(&body, signature->outputs, signature->n_outputs);
@@ -177,7 +177,9 @@ static void reply_config(const struct place *place)
     const struct signature *signature = place->endpoint->signature;
     struct buf body = {0};
     write_name(&body, "{\"name\":", place->endpoint->name);
-    buf_printf(&body, ",\"platform\":\"xebec\",\"backend\":\"xebec\",\"max_batch_size\":%" PRIu32,
+    buf_printf(&body,
+               ",\"platform\":\"" OIP_PLATFORM "\",\"backend\":\"" OIP_BACKEND
+               "\",\"max_batch_size\":%" PRIu32,
                config->limits.rows);
     write_config_specs(&body, "input", signature->inputs, signature->n_inputs);
     write_config_specs(&body, "output", signature->outputs, signature->n_outputs);

@@ -13,6 +13,10 @@
 #include "edge/http.h"
 #include "infer/request.h"
 
+/* What runs the models, in all metadata: <project>_<format>, as specified; and Triton's word for the project alone. */
+#define OIP_PLATFORM "xebec_worker"
+#define OIP_BACKEND  "xebec"
+
 /* Its errors are {"error": words}. Its request->own is a struct oip_ask, or NULL for one that the head says nothing of. */
 extern const struct dialect oip_dialect;
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "edge/oip.h"
+#include "edge/oip_stats.h"
 #include "edge/oip_tensors.h"
 #include "edge/predict.h"
 #include "infer/route.h"
@@ -106,7 +107,8 @@ void oip_grpc_model_ready(const struct grpc_call *call)
 
 void oip_grpc_server_metadata(const struct grpc_call *call)
 {
-    static const char *const extensions[] = {"model_configuration", "model_repository", "parameters"};
+    static const char *const extensions[] = {"model_configuration", "model_repository", "parameters",
+                                             "statistics"};
     struct buf out = {0};
     grpc_begin(&out);
     wire_put_text(&out, 1, "xebec");
@@ -147,7 +149,7 @@ void oip_grpc_model_metadata(const struct grpc_call *call)
     for (uint32_t i = 0; i < place.endpoint->n_arms; i++)
         if (!place.arm || place.arm == &place.endpoint->arms[i])
             wire_put_text(&out, 2, oip_version_name(place.endpoint, place.endpoint->arms[i].version));
-    wire_put_text(&out, 3, "xebec");
+    wire_put_text(&out, 3, OIP_PLATFORM);
     put_specs(&out, 4, signature->inputs, signature->n_inputs);
     put_specs(&out, 5, signature->outputs, signature->n_outputs);
     grpc_reply(call->exchange, &out);
@@ -185,7 +187,7 @@ static void put_config(struct buf *out, const struct config *config, const struc
     const struct config_model *model = (place->arm ? place->arm : endpoint->arms)->version->model;
     const struct signature *signature = endpoint->signature;
     wire_put_text(out, CONFIG_NAME, endpoint->name);
-    wire_put_text(out, CONFIG_PLATFORM, "xebec");
+    wire_put_text(out, CONFIG_PLATFORM, OIP_PLATFORM);
     wire_put_number(out, CONFIG_MAX_BATCH, config->limits.rows);
     put_config_specs(out, CONFIG_INPUT, 4, signature->inputs, signature->n_inputs);
     put_config_specs(out, CONFIG_OUTPUT, 3, signature->outputs, signature->n_outputs);
@@ -194,7 +196,7 @@ static void put_config(struct buf *out, const struct config *config, const struc
         wire_put_number(out, 2, model->batching.max_delay_us);
         wire_close(out, batching);
     }
-    wire_put_text(out, CONFIG_BACKEND, "xebec");
+    wire_put_text(out, CONFIG_BACKEND, OIP_BACKEND);
     size_t cache = wire_open(out, CONFIG_RESPONSE_CACHE);
     wire_put_number(out, 1, model->cache && (config->cache_bytes || config->redis.shown));
     wire_close(out, cache);
@@ -244,5 +246,48 @@ void oip_grpc_repository_index(const struct grpc_call *call)
         for (uint32_t arm = 0; arm < config->endpoints[i]->n_arms; arm++)
             put_index_entry(&out, call->infer, config->endpoints[i], config->endpoints[i]->arms[arm].version,
                             ready.value);
+    grpc_reply(call->exchange, &out);
+}
+
+/* --- Triton's statistics --- */
+
+enum { STATS_LAST = 3, STATS_ROWS, STATS_BATCHES, STATS_PARTS };
+
+static void put_statistics(void *to, const struct oip_stats *stats)
+{
+    struct buf *out = to;
+    size_t entry = wire_open(out, 1);
+    wire_put_text(out, 1, stats->endpoint);
+    wire_put_text(out, 2, stats->version);
+    wire_put_number(out, STATS_LAST, stats->last_ms);
+    wire_put_number(out, STATS_ROWS, stats->rows);
+    wire_put_number(out, STATS_BATCHES, stats->batches);
+    size_t parts = wire_open(out, STATS_PARTS);
+    for (uint32_t i = 0; i < OIP_STATS_PARTS; i++) {
+        size_t part = wire_open(out, i + 1);
+        wire_put_number(out, 1, stats->parts[i].count);
+        wire_put_number(out, 2, stats->parts[i].ns);
+        wire_close(out, part);
+    }
+    wire_close(out, parts);
+    wire_close(out, entry);
+}
+
+/* Of a version, of an endpoint's, or, without a name, of all. */
+void oip_grpc_model_statistics(const struct grpc_call *call)
+{
+    struct wire_field name, version;
+    struct oip_grpc_place place = {0};
+    struct gw_err err;
+    struct buf out = {0};
+    enum gw_status status = read_pair(call, &name, &version, WIRE_BYTES, &err);
+    if (status == GW_OK && (name.length || version.length))
+        status = oip_grpc_find(call->infer, &name, &version, &place, &err);
+    if (status != GW_OK) {
+        grpc_reply_error(call->exchange, status, err.what);
+        return;
+    }
+    grpc_begin(&out);
+    oip_stats_each(call->infer, place.endpoint, place.arm, put_statistics, &out);
     grpc_reply(call->exchange, &out);
 }

@@ -43,5 +43,6 @@ void oip_grpc_server_metadata(const struct grpc_call *call);
 void oip_grpc_model_metadata(const struct grpc_call *call);
 void oip_grpc_model_config(const struct grpc_call *call);
 void oip_grpc_repository_index(const struct grpc_call *call);
+void oip_grpc_model_statistics(const struct grpc_call *call);
 
 #endif

@@ -5,12 +5,6 @@
 #include <string.h>
 
 #include "edge/oip_tensors.h"
-#include "infer/statistics.h"
-
-static void write_part(struct buf *out, const char *name, struct statistics_part part)
-{
-    buf_printf(out, "\"%s\":{\"count\":%" PRIu64 ",\"ns\":%" PRIu64 "}", name, part.count, part.ns);
-}
 
 static struct statistics_part sum_of(struct statistics_part a, struct statistics_part b)
 {
@@ -21,64 +15,83 @@ static struct statistics_part sum_of(struct statistics_part a, struct statistics
  * What the gateway has no part in, or does not measure, is zero: inputs and outputs are copied within the
  * call, and looking up a row takes less than a clock is worth.
  */
-static void write_parts(struct buf *out, const struct statistics *statistics, bool caches)
-{
-    const struct {
-        const char *name;
-        struct statistics_part part;
-    } parts[] = {
-        {"success", sum_of(statistics->answered, statistics->cached)},
-        {"fail", statistics->failed},
-        {"queue", statistics->queued},
-        {"compute_input", {0}},
-        {"compute_infer", statistics->computed},
-        {"compute_output", {0}},
-        {"cache_hit", {.count = statistics->cached.count}},
-        {"cache_miss", {.count = caches ? statistics->answered.count : 0}},
-    };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        buf_text(out, i ? "," : "");
-        write_part(out, parts[i].name, parts[i].part);
-    }
-}
-
-static void write_arm(struct buf *out, const struct infer *infer, const struct config_endpoint *endpoint,
-                      const struct config_arm *arm)
+static struct oip_stats stats_of(const struct infer *infer, const struct config_endpoint *endpoint,
+                                 const struct config_arm *arm)
 {
     const struct config *config = infer->period->plan->config;
     bool caches = arm->version->model->cache && (config->cache_bytes || config->redis.shown);
     struct statistics statistics;
     statistics_read(infer, endpoint, arm, &statistics);
-    buf_text(out, "{");
-    buf_json_member(out, "name", endpoint->name);
-    buf_text(out, ",");
-    buf_json_member(out, "version", oip_version_name(endpoint, arm->version));
-    buf_printf(out,
-               ",\"last_inference\":%" PRIu64 ",\"inference_count\":%" PRIu64 ",\"execution_count\":%" PRIu64,
-               statistics.last_ms, statistics.rows, statistics.batches);
-    buf_text(out, ",\"inference_stats\":{");
-    write_parts(out, &statistics, caches);
-    buf_text(out, "},\"response_stats\":{},\"batch_stats\":[],\"memory_usage\":[]}");
+    return (struct oip_stats){
+        .endpoint = endpoint->name,
+        .version = oip_version_name(endpoint, arm->version),
+        .last_ms = statistics.last_ms,
+        .rows = statistics.rows,
+        .batches = statistics.batches,
+        .parts = {[OIP_STATS_SUCCESS] = sum_of(statistics.answered, statistics.cached),
+                  [OIP_STATS_FAIL] = statistics.failed,
+                  [OIP_STATS_QUEUE] = statistics.queued,
+                  [OIP_STATS_COMPUTE_INFER] = statistics.computed,
+                  [OIP_STATS_CACHE_HIT] = {.count = statistics.cached.count},
+                  [OIP_STATS_CACHE_MISS] = {.count = caches ? statistics.answered.count : 0}}};
 }
 
-static void write_endpoint(struct buf *out, const struct infer *infer, const struct config_endpoint *endpoint,
-                           const struct config_arm *arm)
+void oip_stats_each(const struct infer *infer, const struct config_endpoint *endpoint,
+                    const struct config_arm *arm, void (*take)(void *owner, const struct oip_stats *stats),
+                    void *owner)
 {
-    for (uint32_t i = 0; i < endpoint->n_arms; i++) {
-        if (arm && arm != &endpoint->arms[i])
-            continue;
-        buf_text(out, out->bytes[out->length - 1] == '[' ? "" : ",");
-        write_arm(out, infer, endpoint, &endpoint->arms[i]);
+    const struct config *config = infer->period->plan->config;
+    for (uint32_t i = 0; i < config->n_endpoints; i++) {
+        const struct config_endpoint *each = config->endpoints[i];
+        for (uint32_t a = 0; a < each->n_arms; a++) {
+            if ((endpoint && endpoint != each) || (arm && arm != &each->arms[a]))
+                continue;
+            const struct oip_stats stats = stats_of(infer, each, &each->arms[a]);
+            take(owner, &stats);
+        }
     }
+}
+
+/* --- as JSON --- */
+
+static void write_parts(struct buf *out, const struct statistics_part parts[OIP_STATS_PARTS])
+{
+    static const char *const names[OIP_STATS_PARTS] = {
+        [OIP_STATS_SUCCESS] = "success",
+        [OIP_STATS_FAIL] = "fail",
+        [OIP_STATS_QUEUE] = "queue",
+        [OIP_STATS_COMPUTE_INPUT] = "compute_input",
+        [OIP_STATS_COMPUTE_INFER] = "compute_infer",
+        [OIP_STATS_COMPUTE_OUTPUT] = "compute_output",
+        [OIP_STATS_CACHE_HIT] = "cache_hit",
+        [OIP_STATS_CACHE_MISS] = "cache_miss",
+    };
+    for (int i = 0; i < OIP_STATS_PARTS; i++)
+        buf_printf(out, "%s\"%s\":{\"count\":%" PRIu64 ",\"ns\":%" PRIu64 "}", i ? "," : "", names[i],
+                   parts[i].count, parts[i].ns);
+}
+
+static void write_stats(void *to, const struct oip_stats *stats)
+{
+    struct buf *out = to;
+    if (out->failed)
+        return;
+    buf_text(out, out->bytes[out->length - 1] == '[' ? "{" : ",{");
+    buf_json_member(out, "name", stats->endpoint);
+    buf_text(out, ",");
+    buf_json_member(out, "version", stats->version);
+    buf_printf(out,
+               ",\"last_inference\":%" PRIu64 ",\"inference_count\":%" PRIu64 ",\"execution_count\":%" PRIu64,
+               stats->last_ms, stats->rows, stats->batches);
+    buf_text(out, ",\"inference_stats\":{");
+    write_parts(out, stats->parts);
+    buf_text(out, "},\"response_stats\":{},\"batch_stats\":[],\"memory_usage\":[]}");
 }
 
 void oip_stats_write(struct buf *out, const struct infer *infer, const struct config_endpoint *endpoint,
                      const struct config_arm *arm)
 {
-    const struct config *config = infer->period->plan->config;
     buf_text(out, "{\"model_stats\":[");
-    for (uint32_t i = 0; i < config->n_endpoints && !out->failed; i++)
-        if (!endpoint || endpoint == config->endpoints[i])
-            write_endpoint(out, infer, config->endpoints[i], arm);
+    oip_stats_each(infer, endpoint, arm, write_stats, out);
     buf_text(out, "]}");
 }

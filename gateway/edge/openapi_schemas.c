@@ -499,11 +499,11 @@ static const struct {
     {"OipModel",
      OBJECT("'name','versions','platform','inputs','outputs'",
             "'name':{'type':'string'},"
-            "'versions':" TEXTS ",'platform':{'const':'xebec'},'inputs':" TENSORS ",'outputs':" TENSORS)},
+            "'versions':" TEXTS ",'platform':{'const':'xebec_worker'},'inputs':" TENSORS ",'outputs':" TENSORS)},
     {"OipReady", OBJECT("'name','ready'", "'name':{'type':'string'},'ready':{'type':'boolean'}")},
     {"OipConfig", OBJECT("'name','platform','max_batch_size','input','output'",
                          "'name':{'type':'string'},"
-                         "'platform':{'const':'xebec'},'max_batch_size':{'type':'integer'},'input':" LIST(
+                         "'platform':{'const':'xebec_worker'},'max_batch_size':{'type':'integer'},'input':" LIST(
                              "{'type':'object'}") ",'output':" LIST("{'type':'object'}"))},
     {"OipStatistics",
      OBJECT("'model_stats'",

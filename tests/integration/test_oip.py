@@ -192,7 +192,7 @@ def test_an_endpoint_may_be_called_stats(puppet, start_gateway):
     config = one_model([puppet.unix])
     config["endpoints"]["stats"] = config["endpoints"].pop("e")
     gateway = start_gateway(config).wait_ready()
-    assert ask_once(gateway.address, "GET", "/v2/models/stats").json()["platform"] == "xebec"
+    assert ask_once(gateway.address, "GET", "/v2/models/stats").json()["platform"] == "xebec_worker"
     assert ask_once(gateway.address, "GET", "/v2/models/stats/stats").json()["model_stats"][0]["name"] == "stats"
 
 

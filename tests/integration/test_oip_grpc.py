@@ -125,7 +125,7 @@ def test_what_triton_is_told(puppet, gateway_for, triton):
     told = triton(typed(puppet, gateway_for, "FP32", [-1, 3]), "FP32", [[1, 2, 3]] * 100, "gzip")
     assert told["same"] == [True, True, True]
     assert told["server"]["name"] == "xebec" and "model_configuration" in told["server"]["extensions"]
-    assert told["model"] == {"name": "e", "versions": ["v1"], "platform": "xebec",
+    assert told["model"] == {"name": "e", "versions": ["v1"], "platform": "xebec_worker",
                              "inputs": [{"name": "x", "datatype": "FP32", "shape": ["-1", "3"]}],
                              "outputs": [{"name": "y", "datatype": "FP32", "shape": ["-1", "3"]}]}
     assert told["config"]["config"]["max_batch_size"] == 16384
@@ -134,6 +134,10 @@ def test_what_triton_is_told(puppet, gateway_for, triton):
     assert told["no model"] == ["StatusCode.NOT_FOUND", "nobody: no endpoint has this name"]
     assert told["no version"] == ["StatusCode.NOT_FOUND", "nine: the endpoint has no such version"]
     assert told["unknown output"] == ["StatusCode.INVALID_ARGUMENT", "output z: the model has no output of this name"]
+    for entry, in told["statistics"]:
+        assert (entry["name"], entry["version"]) == ("e", "v1") and int(entry["inference_count"]) >= 100
+        assert int(entry["inference_stats"]["success"]["count"]) >= 20 and int(entry["inference_stats"]["compute_infer"]["ns"]) > 0
+    assert told["no statistics"] == ["StatusCode.NOT_FOUND", "nobody: no endpoint has this name"]
     assert told["load"][0] == told["stream"] == "StatusCode.UNIMPLEMENTED"
 
 
