@@ -496,15 +496,16 @@ static const struct {
                                                           "'string'},'extensions':" TEXTS)},
     {"OipHealth", OBJECT("'live','ready'", "'live':{'type':'boolean'},'ready':{'type':'boolean'}")},
     {"OipModels", OBJECT("'models'", "'models':" TEXTS)},
-    {"OipModel",
-     OBJECT("'name','versions','platform','inputs','outputs'",
-            "'name':{'type':'string'},"
-            "'versions':" TEXTS ",'platform':{'const':'xebec_worker'},'inputs':" TENSORS ",'outputs':" TENSORS)},
+    {"OipModel", OBJECT("'name','versions','platform','inputs','outputs'",
+                        "'name':{'type':'string'},"
+                        "'versions':" TEXTS ",'platform':{'const':'xebec_worker'},'inputs':" TENSORS
+                        ",'outputs':" TENSORS)},
     {"OipReady", OBJECT("'name','ready'", "'name':{'type':'string'},'ready':{'type':'boolean'}")},
-    {"OipConfig", OBJECT("'name','platform','max_batch_size','input','output'",
-                         "'name':{'type':'string'},"
-                         "'platform':{'const':'xebec_worker'},'max_batch_size':{'type':'integer'},'input':" LIST(
-                             "{'type':'object'}") ",'output':" LIST("{'type':'object'}"))},
+    {"OipConfig",
+     OBJECT("'name','platform','max_batch_size','input','output'",
+            "'name':{'type':'string'},"
+            "'platform':{'const':'xebec_worker'},'max_batch_size':{'type':'integer'},'input':" LIST(
+                "{'type':'object'}") ",'output':" LIST("{'type':'object'}"))},
     {"OipStatistics",
      OBJECT("'model_stats'",
             "'model_stats':" LIST(
