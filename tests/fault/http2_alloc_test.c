@@ -149,6 +149,8 @@ static void on_event(void *owner, struct http2_stream *stream, enum http2_event 
         return;
     }
     check(request && request->stream == stream && !request->ended, "an event for one that has ended");
+    if (event == HTTP2_PART)
+        return;
     if (event == HTTP2_MESSAGE)
         request->whole = true;
     else if (event == HTTP2_REFUSED)
