@@ -113,7 +113,8 @@ static void print_warnings(const struct config *config)
 {
     struct buf text = {0};
     config_warnings_print(config, &text);
-    fwrite(text.bytes, 1, text.length, stderr);
+    if (text.length)
+        fwrite(text.bytes, 1, text.length, stderr);
     buf_clear(&text);
 }
 

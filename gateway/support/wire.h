@@ -30,9 +30,11 @@ struct wire_field {
     size_t length;        /* so many; else 0 */
 };
 
+/* bytes: NULL where there are none. */
 static inline struct wire wire_of(const void *bytes, size_t length)
 {
-    return (struct wire){.at = (const uint8_t *)bytes, .end = (const uint8_t *)bytes + length};
+    const uint8_t *at = bytes;
+    return (struct wire){.at = at, .end = length ? at + length : at};
 }
 /* The next field. False at the end, and where the bytes are no message: then wire->malformed. Groups, which proto3 has not, are passed over, 16 deep at most. */
 GW_MUST_CHECK bool wire_next(struct wire *wire, struct wire_field *field);
