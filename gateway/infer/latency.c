@@ -1,8 +1,9 @@
 /* latency: a line through what was seen, and how far above it the tail lies. */
 #include "infer/latency.h"
 
-#define MEMORY_CALLS 64.0
-#define KNOWN_CALLS  8.0
+#define MEMORY_CALLS  64.0
+#define KNOWN_CALLS   8.0
+#define CHANGED_CALLS KNOWN_CALLS
 
 /* Sizes that vary by less than this, squared and relative to their mean, leave the slope where it was. */
 #define RIDGE 0.01
@@ -70,6 +71,8 @@ static double follow_change(struct latency *latency, double ratio)
     if (median < CHANGE && median > 1 / CHANGE)
         return ratio;
     scale(latency, median);
+    if (latency->weight > CHANGED_CALLS)
+        latency->weight = CHANGED_CALLS;
     for (int i = 0; i < LATENCY_RECENT; i++) {
         if (latency->recent[i] > latency->noise &&
             i != newest) /* what was taken for noise, and was the change */

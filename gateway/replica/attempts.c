@@ -247,7 +247,7 @@ static enum gw_status attempt_send(struct pool_attempt *attempt, int which, stru
                                 .connection = replica->connection,
                                 .spell = replica->spells,
                                 .digest = {replica->digest_hash[0], replica->digest_hash[1]},
-                                .slowness = busy_slowness(&replica->busy),
+                                .slowness = choice_slowness(attempt->attempts->members, replica),
                                 .sent_us = now_us};
     if (expected_us)
         sending->expected_us = busy_done_us(&replica->busy, expected_us, now_us) - now_us;

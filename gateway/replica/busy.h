@@ -35,14 +35,15 @@ uint64_t busy_done_us(const struct busy *busy, uint64_t expected_us, uint64_t no
  * itself: each batch late behind the rest of one that was given up for being late.
  */
 uint64_t busy_lost(struct busy *busy, uint64_t expected_us, bool goes_on, uint64_t now_us);
-double busy_slowness(const struct busy *busy); /* what its calls take, of what they take on average: 2 is twice as long */
+/* What its calls take, of what was expected of them: 2 is twice as long. All replicas of a version may become slower at once. */
+double busy_slowness(const struct busy *busy);
 
 /* What all replicas of a version can take. */
 struct busy_outlook {
     uint32_t ready;
     uint32_t max_rows; /* of one call, at the smallest of them; UINT32_MAX: any */
     uint64_t start_us; /* when the first of them should be able to begin with another call; not after now: one can */
-    double slowness;   /* of that one */
+    double slowness;   /* of that one: what its calls take, of what those of all take on average */
 };
 
 #endif

@@ -135,8 +135,22 @@ uint32_t choice_max_rows(const struct members *members)
     return least;
 }
 
+double choice_slowness(const struct members *members, const struct replica *replica)
+{
+    double sum = 0;
+    uint32_t ready = 0;
+    for (uint32_t i = 0; i < members->n; i++) {
+        if (!replica_is_ready(members->all[i]))
+            continue;
+        sum += busy_slowness(&members->all[i]->busy);
+        ready++;
+    }
+    return ready ? busy_slowness(&replica->busy) * ready / sum : 1;
+}
+
 struct busy_outlook choice_outlook(const struct members *members, uint64_t now_us)
 {
+    const struct replica *first = NULL;
     struct busy_outlook outlook = {
         .max_rows = choice_max_rows(members), .start_us = UINT64_MAX, .slowness = 1};
     for (uint32_t i = 0; i < members->n; i++) {
@@ -148,7 +162,9 @@ struct busy_outlook choice_outlook(const struct members *members, uint64_t now_u
         if (start_us >= outlook.start_us)
             continue;
         outlook.start_us = start_us;
-        outlook.slowness = busy_slowness(&replica->busy);
+        first = replica;
     }
+    if (first)
+        outlook.slowness = choice_slowness(members, first);
     return outlook;
 }

@@ -34,6 +34,11 @@ bool choice_exists(const struct members *members, const struct errand *errand);
 uint32_t choice_free_slots(const struct members *members);
 bool choice_any_idle(const struct members *members);
 uint32_t choice_max_rows(const struct members *members);
+/*
+ * What its calls take, of what those of all that are ready take on average; 1 where it is the only one. When all change at once that is
+ * no replica's slowness, but what a call takes.
+ */
+double choice_slowness(const struct members *members, const struct replica *replica);
 struct busy_outlook choice_outlook(const struct members *members, uint64_t now_us);
 
 #endif

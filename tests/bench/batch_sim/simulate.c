@@ -159,11 +159,16 @@ static uint64_t expected_free_us(const struct sim *sim, uint32_t replica)
     return busy_until_us(&each->busy, now_us);
 }
 
+/* As choice_slowness(). */
 static double slowness_of(const struct sim *sim, uint32_t replica)
 {
     const struct workload *load = sim->load;
-    return sim->is_oracle ? load->speed[replica] * mean_speed(load)
-                          : busy_slowness(&sim->replicas[replica].busy);
+    double sum = 0;
+    if (sim->is_oracle)
+        return load->speed[replica] * mean_speed(load);
+    for (uint32_t i = 0; i < load->replicas; i++)
+        sum += busy_slowness(&sim->replicas[i].busy);
+    return busy_slowness(&sim->replicas[replica].busy) * load->replicas / sum;
 }
 
 static struct busy_outlook replicas_of(const struct sim *sim)
@@ -247,7 +252,9 @@ static bool any_slot(const struct sim *sim)
 /* When it should be done with a call of so much. */
 static uint64_t expected_done_us(const struct sim *sim, uint32_t replica, uint64_t expected_us)
 {
-    return expected_free_us(sim, replica) + (uint64_t)((double)expected_us * slowness_of(sim, replica));
+    double slowness =
+        sim->is_oracle ? slowness_of(sim, replica) : busy_slowness(&sim->replicas[replica].busy);
+    return expected_free_us(sim, replica) + (uint64_t)((double)expected_us * slowness);
 }
 
 /* As the pool (replica/choice.c): of those with a free slot, the one that is expected to be done first. */

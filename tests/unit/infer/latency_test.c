@@ -112,6 +112,23 @@ Test(latency, follows_a_change_within_five_calls_and_does_not_take_it_for_noise)
     cr_near(latency_typical_us(&latency, 50), 3250, 0.1);
 }
 
+/* The model becomes slower, so more rows wait, so batches are larger: for a while that looks like a slope. */
+Test(latency, a_change_that_was_taken_for_a_slope_is_forgotten_soon)
+{
+    struct latency latency = {0};
+    struct model model = {2700, 12, 0.1, 21};
+    for (int i = 0; i < 500; i++)
+        observe(&latency, &model, 15 + (uint32_t)i % 12);
+    model.fixed_us *= 2;
+    model.row_us *= 2;
+    for (int i = 0; i < 8; i++)
+        observe(&latency, &model, 45 + (uint32_t)i % 6);
+    for (int i = 0; i < 40; i++)
+        observe(&latency, &model, 20 + (uint32_t)i % 30);
+    cr_near(latency_typical_us(&latency, 1), 5424, 0.15);
+    cr_near(latency_typical_us(&latency, 64), 6936, 0.15);
+}
+
 Test(latency, one_or_two_outliers_do_next_to_nothing)
 {
     struct latency latency = {0};
