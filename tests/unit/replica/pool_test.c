@@ -550,7 +550,8 @@ static void teach(struct scene *scene, unsigned calls)
 {
     struct ask one;
     for (unsigned i = 0; i < calls; i++) {
-        cr_assert_eq(ask_expecting(scene, &one, 1, LATER_US, USUAL_US), GW_OK);
+        enum gw_status got = ask_expecting(scene, &one, 1, LATER_US, USUAL_US);
+        cr_assert_eq(got, GW_OK, "status %d", got);
         expect_right(scene, &one);
     }
 }
