@@ -15,7 +15,7 @@ TOP_FOLDERS = {"rollouts", "commands"}
 CONFIG_MAY = re.compile(r"config/.*|support/.*|replica/tensor\.h")
 CONFIG_IS = {"config/config.h", "config/document.h"}  # what config is to others
 LIBRARY_HOMES = [  # an include, and the only files that may have it
-    (r"event2/.*", {"support/loop.c", "support/redis_link.h", "support/redis_link.c", "edge/listener.c", "edge/conn.c",
+    (r"event2/.*", {"support/loop.c", "support/redis_link.h", "support/redis_link.c", "edge/listener.c", "edge/conn.c", "edge/conn_parts.h",
                     "replica/rpc_dial.h", "replica/rpc_dial.c", "replica/rpc_h2_link.c"}),
     (r"nghttp2/.*", {"replica/rpc_h2_session.c", "edge/http2.c"}),
     (r"http_parser\.h", {"edge/http1.c"}),
