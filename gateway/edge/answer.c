@@ -120,6 +120,22 @@ const struct tensor *answer_row(const struct request *request, const char *name,
     return NULL;
 }
 
+const uint8_t *answer_row_bytes(const struct request *request, const char *name, uint32_t row, size_t *bytes)
+{
+    uint32_t at;
+    const struct tensor *tensor = answer_row(request, name, row, &at);
+    return tensor_row(tensor, at, bytes);
+}
+
+void answer_write_bytes(struct request *request, const char *name)
+{
+    for (uint32_t row = 0; row < request->n_rows; row++) {
+        size_t bytes;
+        const uint8_t *data = answer_row_bytes(request, name, row, &bytes);
+        buf_append(&request->reply, data, bytes);
+    }
+}
+
 /* All but the rows. */
 static bool same_form(const struct tensor_spec *a, const struct tensor_spec *b)
 {

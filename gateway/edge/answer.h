@@ -27,6 +27,10 @@ GW_MUST_CHECK enum gw_status answer_output(struct request *request, const char *
                                            struct answer_output *output);
 /* The tensor that holds a row of it, and the row's number there. */
 const struct tensor *answer_row(const struct request *request, const char *name, uint32_t row, uint32_t *at);
+/* Its bytes, where they lie. */
+const uint8_t *answer_row_bytes(const struct request *request, const char *name, uint32_t row, size_t *bytes);
+/* All rows of an output into the reply, as they lie. */
+void answer_write_bytes(struct request *request, const char *name);
 
 /* A row of an output into the reply, as JSON: codec.h's json_write_row(). GW_E_CONTRACT, GW_E_NO_MEMORY: request->err has words. */
 GW_MUST_CHECK enum gw_status answer_write_cell(struct request *request, const char *name, uint32_t row);

@@ -3,7 +3,7 @@
  * becomes a message and a status. Knows paths and frames; what is in a message is its method's to know.
  *
  *   grpc              content type, deadline, compression, statuses; the table of methods
- *   oip_grpc          the Open Inference Protocol: paths about models;  oip_grpc_infer: the dialect of ModelInfer
+ *   oip_grpc          the Open Inference Protocol: questions about models;  oip_grpc_infer: ModelInfer
  *   grpc_health       grpc.health.v1;  grpc_reflection: grpc.reflection.v1 and v1alpha
  * Source: grpc/grpc, doc/PROTOCOL-HTTP2.md and doc/compression.md.
  */

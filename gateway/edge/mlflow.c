@@ -32,11 +32,6 @@ static bool key_is(const char *key, size_t length, const char *name)
     return length == strlen(name) && memcmp(key, name, length) == 0;
 }
 
-static enum gw_status no_memory(struct gw_err *err)
-{
-    return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-}
-
 /* --- data frames --- */
 
 static const struct signature *signature_of(const struct decoding *decoding)
@@ -91,7 +86,7 @@ static enum gw_status decode_columns(struct decoding *decoding, struct json_valu
         return json_refuse(value, err, "given twice");
     decoding->columns = arena_array(decoding->request->arena, COLUMNS_MAX, sizeof *decoding->columns);
     if (!decoding->columns)
-        return no_memory(err);
+        return gw_err_no_memory(err);
     decoding->is_whole_row = signature->n_inputs == 1 && signature->inputs[0].dims == 2;
     enum gw_status status = json_array(value, decode_column_name, decoding, err);
     if (status != GW_OK || decoding->is_whole_row)
@@ -381,7 +376,7 @@ static enum gw_status decode_csv(struct decoding *decoding, const char *body, si
         write_header(decoding, &csv, &document, &is_text) && write_lines(decoding, &csv, &document, &is_text);
     enum gw_status status = GW_OK;
     if (document.failed || csv.cell.failed || is_text.failed || !buf_reserve(&document, CODEC_PADDING))
-        status = no_memory(err);
+        status = gw_err_no_memory(err);
     else if (!is_csv)
         status = gw_err_set(err, GW_E_INVALID, "not CSV near byte %zu", (size_t)(csv.at - body));
     else

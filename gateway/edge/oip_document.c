@@ -11,11 +11,6 @@
 
 enum { WANTED_MAX = 256 }; /* outputs that a request may name */
 
-static enum gw_status no_memory(struct gw_err *err)
-{
-    return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-}
-
 static bool key_is(const char *key, size_t length, const char *name)
 {
     return length == strlen(name) && memcmp(key, name, length) == 0;
@@ -77,7 +72,7 @@ static enum gw_status pass_on(struct oip_decoding *decoding, const char *key, si
         return status;
     oip_parameters_name(out, key, length);
     buf_append(out, text, text_length);
-    return out->failed ? no_memory(err) : GW_OK;
+    return out->failed ? gw_err_no_memory(err) : GW_OK;
 }
 
 static enum gw_status decode_sticky(struct oip_decoding *decoding, struct json_value *value,
@@ -296,7 +291,7 @@ static enum gw_status decode_outputs(struct oip_decoding *decoding, struct json_
         return status;
     ask->wanted = arena_array(decoding->request->arena, WANTED_MAX, sizeof *ask->wanted);
     ask->says = arena_array(decoding->request->arena, WANTED_MAX, sizeof *ask->says);
-    return ask->wanted && ask->says ? json_array(value, decode_output, decoding, err) : no_memory(err);
+    return ask->wanted && ask->says ? json_array(value, decode_output, decoding, err) : gw_err_no_memory(err);
 }
 
 /* --- the document --- */

@@ -1,6 +1,6 @@
 /*
  * oip_grpc: the Open Inference Protocol over gRPC: the methods of inference.GRPCInferenceService (proto/oip.proto), and those
- * of Triton's that ask about models. oip_grpc_infer.c is the dialect of ModelInfer, oip_grpc.c is all the others.
+ * of Triton's that ask about models. oip_grpc_infer.c is ModelInfer, with its dialect, oip_grpc.c is all the others.
  */
 #ifndef XEBEC_EDGE_OIP_GRPC_H
 #define XEBEC_EDGE_OIP_GRPC_H
@@ -33,6 +33,9 @@ struct oip_grpc_place {
 GW_MUST_CHECK enum gw_status oip_grpc_find(const struct infer *infer, const struct wire_field *name,
                                            const struct wire_field *version, struct oip_grpc_place *place,
                                            struct gw_err *err);
+
+/* GW_E_INVALID: the bytes are no such thing. */
+enum gw_status oip_grpc_unreadable(struct gw_err *err, const char *what);
 
 /* Each replies, now or later. */
 void oip_grpc_infer(const struct grpc_call *call);

@@ -10,11 +10,6 @@
 #include "edge/oip_reply.h"
 #include "edge/oip_tensors.h"
 
-static enum gw_status no_memory(struct gw_err *err)
-{
-    return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-}
-
 static enum gw_status decode_binary(struct oip_decoding *decoding, const uint8_t *bytes, size_t length)
 {
     struct request *request = decoding->request;
@@ -63,7 +58,7 @@ static enum gw_status decode_raw(struct oip_decoding *decoding, const uint8_t *b
         uint8_t *element =
             length <= UINT32_MAX - sizeof prefix ? arena_alloc(request->arena, length + sizeof prefix) : NULL;
         if (!element)
-            return no_memory(&request->err);
+            return gw_err_no_memory(&request->err);
         memcpy(element, &prefix, sizeof prefix);
         memcpy(element + sizeof prefix, bytes, length);
         bytes = element;
@@ -103,7 +98,7 @@ static enum gw_status oip_decode(struct request *request, const char *body, size
         request->own = decoding.ask = arena_zalloc(request->arena, sizeof *decoding.ask);
     decoding.given = arena_array(request->arena, request->n_inputs, sizeof *decoding.given);
     if (!decoding.ask || !decoding.given)
-        return no_memory(&request->err);
+        return gw_err_no_memory(&request->err);
     status = decode_parts(&decoding, body, length);
     if (status == GW_OK)
         status = oip_inputs_end(request);

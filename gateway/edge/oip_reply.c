@@ -129,13 +129,7 @@ static enum gw_status write_binary(struct request *request)
         if (!output_is_binary(request, i))
             continue;
         any = true;
-        for (uint32_t row = 0; row < request->n_rows; row++) {
-            uint32_t at;
-            size_t bytes;
-            const struct tensor *tensor = answer_row(request, output_name(request, i), row, &at);
-            const uint8_t *data = tensor_row(tensor, at, &bytes);
-            buf_append(&request->reply, data, bytes);
-        }
+        answer_write_bytes(request, output_name(request, i));
     }
     if (!any)
         return GW_OK;

@@ -4,11 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-static enum gw_status no_memory(struct request *request)
-{
-    return gw_err_set(&request->err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
-}
-
 /* --- a request's inputs --- */
 
 enum gw_status oip_inputs_begin(struct request *request)
@@ -16,7 +11,7 @@ enum gw_status oip_inputs_begin(struct request *request)
     const struct signature *signature = request->endpoint->signature;
     request->inputs = arena_array(request->arena, signature->n_inputs, sizeof *request->inputs);
     if (!request->inputs)
-        return no_memory(request);
+        return gw_err_no_memory(&request->err);
     memset(request->inputs, 0, signature->n_inputs * sizeof *request->inputs);
     request->n_inputs = signature->n_inputs;
     request->n_rows = 0;
@@ -99,7 +94,7 @@ static enum gw_status set_bytes_elements(struct request *request, struct tensor 
 {
     uint32_t *row_end = arena_array(request->arena, request->n_rows, sizeof *row_end);
     if (!row_end)
-        return no_memory(request);
+        return gw_err_no_memory(&request->err);
     if (tensor_index_bytes(bytes, length, request->n_rows, elements, row_end) != GW_OK)
         return refuse_length(request, input, "which are not the length-prefixed elements of", length);
     input->row_end = row_end;
@@ -145,7 +140,7 @@ static enum gw_status check_documents(struct request *request, const struct tens
         enum gw_status status =
             json_check(request->infer->json, (const char *)input->data + at, length, NULL);
         if (status == GW_E_NO_MEMORY)
-            return no_memory(request);
+            return gw_err_no_memory(&request->err);
         if (status != GW_OK)
             return gw_err_set(&request->err, GW_E_INVALID, "input %s: an element is not a JSON document",
                               input->spec.name);
@@ -194,7 +189,7 @@ enum gw_status oip_outputs_want(struct request *request, const char *const *name
         return GW_OK;
     const char **outputs = arena_array(request->arena, n, sizeof *outputs);
     if (!outputs)
-        return no_memory(request);
+        return gw_err_no_memory(&request->err);
     for (uint32_t i = 0, at = 0; i < signature->n_outputs; i++) /* in one order, whatever the client's is */
         if (is_named(names, n, signature->outputs[i].name))
             outputs[at++] = signature->outputs[i].name;

@@ -5,6 +5,8 @@
 
 #include "edge/clipper.h"
 #include "edge/coding.h"
+#include "edge/openapi_examples.h"
+#include "edge/openapi_rows.h"
 #include "edge/openapi_schemas.h"
 #include "edge/predict.h"
 

@@ -1,209 +1,10 @@
-/* openapi_schemas: elements, then rows of them, then the bodies that rows are in. */
+/* openapi_schemas: the bodies that rows are in, dialect by dialect. */
 #include "edge/openapi_schemas.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
-enum { PUT_MAX = 4096 };
-
-void openapi_put(struct buf *out, const char *format, ...)
-{
-    char text[PUT_MAX];
-    va_list args;
-    va_start(args, format);
-    int length = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    if (length < 0 || length >= PUT_MAX) {
-        out->failed = true;
-        return;
-    }
-    for (char *at = text; (at = strchr(at, '\'')); at++)
-        *at = '"';
-    buf_append(out, text, (size_t)length);
-}
-
-/* --- elements --- */
-
-#define BASE64                                                                                               \
-    "'type':'string','contentEncoding':'base64','pattern':'^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|"      \
-    "[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$'"
-#define B64                                                                                                  \
-    "{'type':'object','required':['b64'],'properties':{'b64':{" BASE64 "}},'additionalProperties':false}"
-#define WHOLE(least, most) "{'type':'integer','minimum':" least ",'maximum':" most "}"
-#define REAL(bounds)       "{'anyOf':[{'type':'number'" bounds "},{'enum':['NaN','Infinity','-Infinity']}]}"
-/* Text, or a number that stands for it. */
-#define WORD "{'anyOf':[{'type':['string','null']}," WHOLE("-9223372036854775808", "9223372036854775807") "]}"
-/* What is at least so large would be rounded to infinity. */
-#define BELOW(bound) ",'exclusiveMinimum':-" bound ",'exclusiveMaximum':" bound
-
-static const char *const elements[DT_COUNT] = {
-    [DT_BOOL] = "{'enum':[true,false,0,1]}",
-    [DT_UINT8] = WHOLE("0", "255"),
-    [DT_UINT16] = WHOLE("0", "65535"),
-    [DT_UINT32] = WHOLE("0", "4294967295"),
-    [DT_UINT64] = WHOLE("0", "18446744073709551615"),
-    [DT_INT8] = WHOLE("-128", "127"),
-    [DT_INT16] = WHOLE("-32768", "32767"),
-    [DT_INT32] = WHOLE("-2147483648", "2147483647"),
-    [DT_INT64] = WHOLE("-9223372036854775808", "9223372036854775807"),
-    [DT_FP16] = REAL(BELOW("65520")),
-    [DT_FP32] = REAL(",'minimum':-3.4028235677973366e38,'maximum':3.4028235677973366e38"),
-    [DT_FP64] = REAL(""),
-    [DT_BF16] = REAL(BELOW("3.3961775292304601e38")),
-};
-
-static const char *element_name(const struct tensor_spec *spec)
-{
-    static const char *const names[] = {
-        [TENSOR_TEXT] = "Text", [TENSOR_BASE64] = "Base64", [TENSOR_JSON] = "Document"};
-    return spec->datatype == DT_BYTES ? names[spec->encoding] : datatype_name(spec->datatype);
-}
-
-static void put_elements(struct buf *out)
-{
-    for (int i = DT_INVALID + 1; i < DT_COUNT; i++)
-        if (elements[i]) {
-            openapi_put(out, "'%s':", datatype_name((enum datatype)i));
-            openapi_put(out, "%s", elements[i]);
-            buf_text(out, ",");
-        }
-    openapi_put(out, "'Text':{'anyOf':[{'type':'string'}," B64 "]},");
-    openapi_put(out, "'Base64':{'anyOf':[{" BASE64 "}," B64 "]},'Document':{}");
-}
-
-static void put_ref(struct buf *out, const char *name)
-{
-    openapi_put(out, "{'$ref':'#/components/schemas/%s'}", name);
-}
-
-/* --- rows --- */
-
-/* A list of lists, as the sizes from `dim` on say. */
-static void put_nested(struct buf *out, const struct tensor_spec *spec, unsigned dim)
-{
-    if (dim == spec->dims) {
-        put_ref(out, element_name(spec));
-        return;
-    }
-    openapi_put(out, "{'type':'array',");
-    if (spec->shape[dim] != TENSOR_ANY)
-        openapi_put(out, "'minItems':%" PRId64 ",'maxItems':%" PRId64 ",", spec->shape[dim],
-                    spec->shape[dim]);
-    openapi_put(out, "'items':");
-    put_nested(out, spec, dim + 1);
-    buf_text(out, "}");
-}
-
-static unsigned open_sizes(const struct tensor_spec *spec)
-{
-    unsigned open = 0;
-    for (unsigned i = 1; i < spec->dims; i++)
-        open += spec->shape[i] == TENSOR_ANY;
-    return open;
-}
-
-static void put_flat(struct buf *out, const struct tensor_spec *spec, size_t count)
-{
-    openapi_put(out, "{'type':'array',");
-    if (count != SIZE_MAX)
-        openapi_put(out, "'minItems':%zu,'maxItems':%zu,", count, count);
-    openapi_put(out, "'items':");
-    put_ref(out, element_name(spec));
-    buf_text(out, "}");
-}
-
-/* In all the forms that json_append_row() takes. */
-static void put_row(struct buf *out, const struct tensor_spec *spec)
-{
-    size_t count;
-    bool is_document = spec->datatype == DT_BYTES && spec->encoding == TENSOR_JSON;
-    bool is_known = tensor_row_elements(spec, &count);
-    openapi_put(out, "{'anyOf':[");
-    put_nested(out, spec, 1);
-    if (!is_document && is_known && count == 1 && spec->dims > 1) {
-        buf_text(out, ",");
-        put_ref(out, element_name(spec));
-    }
-    if (!is_document && (spec->dims > 2 || spec->dims == 1) && open_sizes(spec) <= 1) {
-        buf_text(out, ",");
-        put_flat(out, spec, is_known ? count : SIZE_MAX);
-    }
-    buf_text(out, "]}");
-}
-
-static void put_rows(struct buf *out, const struct tensor_spec *spec)
-{
-    openapi_put(out, "{'type':'array','minItems':1,'items':");
-    put_row(out, spec);
-    buf_text(out, "}");
-}
-
-static void put_answer(struct buf *out, const struct tensor_spec *spec)
-{
-    put_nested(out, spec, 1);
-}
-
-/* An object of all of them, by name; put: one. */
-static void put_by_name(struct buf *out, const struct tensor_spec *specs, uint32_t n,
-                        void put(struct buf *out, const struct tensor_spec *spec))
-{
-    openapi_put(out, "{'type':'object','additionalProperties':false,'required':[");
-    for (uint32_t i = 0; i < n; i++) {
-        buf_text(out, i ? "," : "");
-        buf_json_text(out, specs[i].name, strlen(specs[i].name));
-    }
-    openapi_put(out, "],'properties':{");
-    for (uint32_t i = 0; i < n; i++) {
-        buf_text(out, i ? "," : "");
-        buf_json_text(out, specs[i].name, strlen(specs[i].name));
-        buf_text(out, ":");
-        put(out, &specs[i]);
-    }
-    buf_text(out, "}}");
-}
-
-static void put_member(struct buf *out, const struct config_endpoint *endpoint, const char *what)
-{
-    openapi_put(out, ",'%s.%s':", endpoint->name, what);
-}
-
-/* Row, Instance, Columns, Answer. */
-static void put_rows_of(struct buf *out, const struct config_endpoint *endpoint)
-{
-    const struct signature *signature = endpoint->signature;
-    const struct tensor_spec *inputs = signature->inputs;
-    bool is_only = signature->n_inputs == 1;
-    bool is_document = is_only && inputs[0].datatype == DT_BYTES && inputs[0].encoding == TENSOR_JSON;
-    put_member(out, endpoint, "Row");
-    if (is_only)
-        put_row(out, &inputs[0]);
-    else
-        put_by_name(out, inputs, signature->n_inputs, put_row);
-    put_member(out, endpoint, "Instance");
-    openapi_put(out, "{'anyOf':[{'$ref':'#/components/schemas/%s.Row'}", endpoint->name);
-    if (is_only && !is_document) {
-        buf_text(out, ",");
-        put_by_name(out, inputs, 1, put_row);
-    }
-    buf_text(out, "]}");
-    put_member(out, endpoint, "Columns");
-    openapi_put(out, "{'anyOf':[");
-    put_by_name(out, inputs, signature->n_inputs, put_rows);
-    if (is_only) {
-        buf_text(out, ",");
-        put_rows(out, &inputs[0]);
-    }
-    buf_text(out, "]}");
-    put_member(out, endpoint, "Answer");
-    if (signature->n_outputs == 1)
-        put_answer(out, &signature->outputs[0]);
-    else if (signature->n_outputs)
-        put_by_name(out, signature->outputs, signature->n_outputs, put_answer);
-    else
-        buf_text(out, "{}");
-}
+#include "edge/openapi_rows.h"
 
 /* --- names --- */
 
@@ -255,7 +56,7 @@ static void put_sticky(struct buf *out, const struct config_endpoint *endpoint)
         return;
     buf_text(out, ",");
     buf_json_text(out, endpoint->sticky.name, strlen(endpoint->sticky.name));
-    openapi_put(out, ":" WORD);
+    openapi_put(out, ":" OPENAPI_WORD);
 }
 
 /* --- Clipper --- */
@@ -263,7 +64,7 @@ static void put_sticky(struct buf *out, const struct config_endpoint *endpoint)
 static void put_clipper(struct buf *out, const struct config_endpoint *endpoint, uint32_t rows)
 {
     const char *name = endpoint->name;
-    put_member(out, endpoint, "ClipperRequest");
+    openapi_put_member(out, endpoint, "ClipperRequest");
     openapi_put(out,
                 "{'type':'object','oneOf':[{'required':['input']},{'required':['input_batch']}],'properties':"
                 "{'input':{'$ref':'#/components/schemas/%s.Row'},'input_batch':{'type':'array','minItems':1,"
@@ -272,20 +73,20 @@ static void put_clipper(struct buf *out, const struct config_endpoint *endpoint,
     put_words_for_version(out, endpoint);
     put_sticky(out, endpoint);
     buf_text(out, "}}");
-    put_member(out, endpoint, "ClipperPrediction");
+    openapi_put_member(out, endpoint, "ClipperPrediction");
     openapi_put(out,
                 "{'type':'object','required':['query_id','output','default'],'properties':{'query_id':"
                 "{'type':'integer'},'output':{'$ref':'#/components/schemas/%s.Answer'},'default':{'type':"
                 "'boolean'},'default_explanation':{'type':'string'},'cause':{'type':'string'},'model':"
                 "{'type':'string'}}}",
                 name);
-    put_member(out, endpoint, "ClipperBatch");
+    openapi_put_member(out, endpoint, "ClipperBatch");
     openapi_put(out,
                 "{'type':'object','required':['batch_predictions'],'properties':{'batch_predictions':"
                 "{'type':'array','items':{'anyOf':[{'$ref':'#/components/schemas/%s.ClipperPrediction'},"
                 "{'$ref':'#/components/schemas/ClipperFailure'}]}}}}",
                 name);
-    put_member(out, endpoint, "ClipperReply");
+    openapi_put_member(out, endpoint, "ClipperReply");
     openapi_put(out,
                 "{'oneOf':[{'$ref':'#/components/schemas/%s.ClipperPrediction'},{'$ref':"
                 "'#/components/schemas/%s.ClipperBatch'}]}",
@@ -328,10 +129,10 @@ static void put_oip_input(struct buf *out, const struct tensor_spec *spec, uint3
                 datatype_name(spec->datatype));
     put_shape(out, spec, rows);
     openapi_put(out, ",'data':{'type':'array','items':{'anyOf':[");
-    put_nested(out, &text, 1);
+    openapi_put_nested(out, &text, 1);
     if (spec->dims > 1) {
         buf_text(out, ",");
-        put_ref(out, element_name(&text));
+        openapi_put_element(out, &text);
     }
     buf_text(out, "]}}}}");
 }
@@ -353,7 +154,7 @@ static void put_oip_output_names(struct buf *out, const struct signature *signat
 static void put_oip(struct buf *out, const struct config_endpoint *endpoint, uint32_t rows)
 {
     const struct signature *signature = endpoint->signature;
-    put_member(out, endpoint, "OipRequest");
+    openapi_put_member(out, endpoint, "OipRequest");
     openapi_put(out,
                 "{'type':'object','required':['inputs'],'properties':{'id':{'type':['string','null']},"
                 "'parameters':{'type':'object','properties':{'timeout':{'type':'integer','minimum':0,"
@@ -371,7 +172,7 @@ static void put_oip(struct buf *out, const struct config_endpoint *endpoint, uin
     buf_text(out, "]}}");
     put_sticky(out, endpoint);
     buf_text(out, "}}");
-    put_member(out, endpoint, "OipReply");
+    openapi_put_member(out, endpoint, "OipReply");
     openapi_put(
         out,
         "{'type':'object','required':['model_name','model_version','outputs'],'properties':"
@@ -393,7 +194,7 @@ static void put_oip(struct buf *out, const struct config_endpoint *endpoint, uin
 static void put_tfs(struct buf *out, const struct config_endpoint *endpoint)
 {
     const char *name = endpoint->name;
-    put_member(out, endpoint, "TfsRequest");
+    openapi_put_member(out, endpoint, "TfsRequest");
     openapi_put(out,
                 "{'type':'object','oneOf':[{'required':['instances']},{'required':['inputs']}],'properties':"
                 "{" SIGNATURE_NAME ",'instances':" INSTANCES
@@ -401,14 +202,14 @@ static void put_tfs(struct buf *out, const struct config_endpoint *endpoint)
                 name, name);
     put_sticky(out, endpoint);
     buf_text(out, "}}");
-    put_member(out, endpoint, "TfsExamples");
+    openapi_put_member(out, endpoint, "TfsExamples");
     openapi_put(out,
                 "{'type':'object','required':['examples'],'properties':{" SIGNATURE_NAME
                 ",'examples':" INSTANCES,
                 name);
     put_sticky(out, endpoint);
     buf_text(out, "}}");
-    put_member(out, endpoint, "TfsReply");
+    openapi_put_member(out, endpoint, "TfsReply");
     openapi_put(
         out,
         "{'type':'object','oneOf':[{'required':['predictions']},{'required':['outputs']}],"
@@ -433,8 +234,8 @@ static void put_data_frame(struct buf *out, const struct config_endpoint *endpoi
                      "'maxItems':4096,'items':");
     if (columns_are_a_row(signature)) {
         openapi_put(out,
-                    WORD "},'data':{'type':'array','minItems':1,'items':"
-                         "{'$ref':'#/components/schemas/%s.Row'}}}}",
+                    OPENAPI_WORD "},'data':{'type':'array','minItems':1,'items':"
+                                 "{'$ref':'#/components/schemas/%s.Row'}}}}",
                     endpoint->name);
         return;
     }
@@ -445,7 +246,7 @@ static void put_data_frame(struct buf *out, const struct config_endpoint *endpoi
                 n, n, n);
     for (uint32_t i = 0; i < n; i++) {
         buf_text(out, i ? "," : "");
-        put_row(out, &signature->inputs[i]);
+        openapi_put_row(out, &signature->inputs[i]);
     }
     buf_text(out, "]}}}}}");
 }
@@ -453,7 +254,7 @@ static void put_data_frame(struct buf *out, const struct config_endpoint *endpoi
 static void put_mlflow(struct buf *out, const struct config_endpoint *endpoint)
 {
     const char *name = endpoint->name;
-    put_member(out, endpoint, "MlflowRequest");
+    openapi_put_member(out, endpoint, "MlflowRequest");
     openapi_put(out, "{'type':'object','oneOf':[{'required':['dataframe_split']},{'required':"
                      "['dataframe_records']},{'required':['instances']},{'required':['inputs']}],'properties'"
                      ":{'dataframe_split':");
@@ -464,7 +265,7 @@ static void put_mlflow(struct buf *out, const struct config_endpoint *endpoint)
                 name, name, name);
     put_sticky(out, endpoint);
     buf_text(out, "}}");
-    put_member(out, endpoint, "MlflowReply");
+    openapi_put_member(out, endpoint, "MlflowReply");
     openapi_put(out,
                 "{'type':'object','required':['predictions'],'properties':{'predictions':{'type':'array',"
                 "'items':{'$ref':'#/components/schemas/%s.Answer'}}," DEFAULTED "}}",
@@ -537,101 +338,18 @@ static const struct {
 
 void openapi_put_schemas(struct buf *out, const struct config *config)
 {
-    put_elements(out);
+    openapi_put_elements(out);
     for (size_t i = 0; i < sizeof generals / sizeof *generals; i++) {
         openapi_put(out, ",'%s':", generals[i].name);
         openapi_put(out, "%s", generals[i].schema);
     }
     for (uint32_t i = 0; i < config->n_endpoints; i++) {
         const struct config_endpoint *endpoint = config->endpoints[i];
-        put_rows_of(out, endpoint);
+        openapi_put_rows_of(out, endpoint);
         put_clipper(out, endpoint, config->limits.rows);
         put_oip(out, endpoint, config->limits.rows);
         put_tfs(out, endpoint);
     }
     if (config->mlflow)
         put_mlflow(out, config->mlflow);
-}
-
-/* --- examples --- */
-
-static void put_zero(struct buf *out, const struct tensor_spec *spec, bool as_text)
-{
-    bool is_document = spec->datatype == DT_BYTES && spec->encoding == TENSOR_JSON;
-    openapi_put(out, "%s",
-                is_document                  ? (as_text ? "'null'" : "null")
-                : spec->datatype == DT_BYTES ? "''"
-                : spec->datatype == DT_BOOL  ? "false"
-                                             : "0");
-}
-
-/* What is left open is 1. */
-static int64_t size_of(const struct tensor_spec *spec, unsigned dim)
-{
-    return spec->shape[dim] == TENSOR_ANY ? 1 : spec->shape[dim];
-}
-
-static void put_zeros(struct buf *out, const struct tensor_spec *spec, unsigned dim, bool as_text)
-{
-    if (dim == spec->dims) {
-        put_zero(out, spec, as_text);
-        return;
-    }
-    buf_text(out, "[");
-    for (int64_t i = 0; i < size_of(spec, dim) && !out->failed; i++) {
-        buf_text(out, i ? "," : "");
-        put_zeros(out, spec, dim + 1, as_text);
-    }
-    buf_text(out, "]");
-}
-
-/* Of more elements an example is no help. */
-static bool is_small(const struct signature *signature)
-{
-    enum { ELEMENTS_MAX = 1024 };
-    for (uint32_t i = 0; i < signature->n_inputs; i++) {
-        int64_t count = 1;
-        for (unsigned dim = 1; dim < signature->inputs[i].dims; dim++)
-            if (__builtin_mul_overflow(count, size_of(&signature->inputs[i], dim), &count) ||
-                count > ELEMENTS_MAX)
-                return false;
-    }
-    return true;
-}
-
-void openapi_put_clipper_example(struct buf *out, const struct config_endpoint *endpoint)
-{
-    const struct signature *signature = endpoint->signature;
-    if (!is_small(signature))
-        return;
-    openapi_put(out, ",'example':{'input':%s", signature->n_inputs == 1 ? "" : "{");
-    for (uint32_t i = 0; i < signature->n_inputs; i++) {
-        if (signature->n_inputs > 1) {
-            buf_text(out, i ? "," : "");
-            buf_json_text(out, signature->inputs[i].name, strlen(signature->inputs[i].name));
-            buf_text(out, ":");
-        }
-        put_zeros(out, &signature->inputs[i], 1, false);
-    }
-    buf_text(out, signature->n_inputs == 1 ? "}" : "}}");
-}
-
-void openapi_put_oip_example(struct buf *out, const struct config_endpoint *endpoint)
-{
-    const struct signature *signature = endpoint->signature;
-    if (!is_small(signature))
-        return;
-    openapi_put(out, ",'example':{'inputs':[");
-    for (uint32_t i = 0; i < signature->n_inputs; i++) {
-        const struct tensor_spec *spec = &signature->inputs[i];
-        openapi_put(out, "%s{'name':", i ? "," : "");
-        buf_json_text(out, spec->name, strlen(spec->name));
-        openapi_put(out, ",'datatype':'%s','shape':[1", datatype_name(spec->datatype));
-        for (unsigned dim = 1; dim < spec->dims; dim++)
-            buf_printf(out, ",%" PRId64, size_of(spec, dim));
-        openapi_put(out, "],'data':[");
-        put_zeros(out, spec, 1, true);
-        buf_text(out, "]}");
-    }
-    buf_text(out, "]}");
 }

@@ -15,15 +15,9 @@
 #include "config/config.h"
 #include "support/buf.h"
 
-/* As buf_printf(), with a quote for every ' : JSON that can be read. No argument may have a ' in it. */
-void openapi_put(struct buf *out, const char *format, ...) GW_PRINTF(2, 3);
-
 /* The members of components.schemas. */
 void openapi_put_schemas(struct buf *out, const struct config *config);
 /* How a version may be called in a request to this endpoint: a schema. */
 void openapi_put_version_names(struct buf *out, const struct config_endpoint *endpoint);
-/* A further member, "example": a request of one row of zeros and empty texts. Nothing where that would be large. */
-void openapi_put_clipper_example(struct buf *out, const struct config_endpoint *endpoint);
-void openapi_put_oip_example(struct buf *out, const struct config_endpoint *endpoint);
 
 #endif

@@ -56,3 +56,8 @@ enum gw_status gw_err_set(struct gw_err *err, enum gw_status status, const char 
     }
     return status;
 }
+
+enum gw_status gw_err_no_memory(struct gw_err *err)
+{
+    return gw_err_set(err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
+}

@@ -58,5 +58,7 @@ struct gw_err {
 /* Sets status and words; returns status, so that `return gw_err_set(...)` reads well. err may be NULL. */
 enum gw_status gw_err_set(struct gw_err *err, enum gw_status status, const char *format, ...)
     GW_PRINTF(3, 4);
+/* GW_E_NO_MEMORY, with its words. */
+enum gw_status gw_err_no_memory(struct gw_err *err);
 
 #endif
