@@ -115,15 +115,15 @@ def wait_ready(run):
     raise SystemExit(f"scoreboard: it does not become ready:\n{run.log(40)}")
 
 
-def judge(peer, grpc, keep):
+def judge(peer, keep):
     """{model: report}"""
     with tempfile.TemporaryDirectory(prefix=f"conformance-{peer.name}") as folder:
         run = Run(Model("echo", [], [], 0), Path(folder), free_port())
         try:
             peer.start(run)
             wait_ready(run)
-            return {model: ask(run, model, [*(["--grpc", f"127.0.0.1:{run.grpc}"] if grpc else []), *getattr(peer, "options", [])],
-                               keep / f"{peer.name}-{model}") for model in MODELS}
+            options = ["--grpc", f"127.0.0.1:{run.grpc}", *getattr(peer, "options", [])]
+            return {model: ask(run, model, options, keep / f"{peer.name}-{model}") for model in MODELS}
         finally:
             processes.stop(run.roots)
 
@@ -205,7 +205,6 @@ def write(text):
 def main():
     parser = argparse.ArgumentParser(prog="tests/conformance/scoreboard.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SERVERS, default=list(SERVERS), metavar="SERVER", help=", ".join(SERVERS))
-    parser.add_argument("--no-grpc", nargs="*", choices=SERVERS, default=[], metavar="SERVER", help="ask these over REST alone")
     parser.add_argument("--keep", type=Path, default=ROOT / "build/conformance", help="where the reports go (default build/conformance)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/conformance.md")
     args = parser.parse_args()
@@ -217,7 +216,7 @@ def main():
         if peer.install():
             say(f"{name}: installed")
         began = time.monotonic()
-        results[name] = judge(peer, name not in args.no_grpc, args.keep)
+        results[name] = judge(peer, args.keep)
         say(f"{name}: {time.monotonic() - began:.0f} s, reports in {args.keep}")
     text = f"Measured on {datetime.date.today():%Y-%m-%d}.\n\n{table(results)}"
     write(text) if args.write else print(text)
