@@ -141,7 +141,8 @@ static void tell_client(struct request *request, const struct exchange *exchange
 void predict_start(struct infer *infer, struct exchange *exchange, const struct predict_ask *ask)
 {
     struct gw_err err;
-    enum gw_status status = coding_read_body(exchange, infer->period->plan->config->limits.body_bytes, &err);
+    size_t limit = infer->period->plan->config->limits.body_bytes;
+    enum gw_status status = ask->dialect->seal ? GW_OK : coding_read_body(exchange, limit, &err);
     if (status != GW_OK) {
         reply_error(exchange, ask->dialect, status, NULL, err.what);
         return;

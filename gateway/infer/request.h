@@ -63,7 +63,7 @@ struct dialect {
     void (*write_error)(struct buf *out, enum gw_status status, const char *what);
     /*
      * How the end of a request, or its refusal, is said around the body, where that is not HTTP's status. what: words, of
-     * errors; arena: for texts, and may be full. NULL: HTTP says it.
+     * errors; arena: for texts, and may be full. NULL: HTTP says it. Bodies of a dialect that has it are coded by its own rules, not by HTTP's.
      */
     void (*seal)(struct http_reply *reply, enum gw_status status, const char *what, struct arena *arena);
 };

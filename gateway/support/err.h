@@ -25,7 +25,7 @@
     X(GW_E_MEDIA_TYPE,     415, 3,  "unsupported_media_type", "this content type is not understood") \
     X(GW_E_EXPECTATION,    417, 3,  "expectation_failed",  "only 100-continue can be expected")    \
     X(GW_E_OVERLOAD,       429, 8,  "overloaded",          "this model has too much to do")         \
-    X(GW_E_HEADER_LARGE,   431, 3,  "header_too_large",    "the header is larger than the limit")  \
+    X(GW_E_HEADER_LARGE,   431, 8,  "header_too_large",    "the header is larger than the limit")  \
     X(GW_E_CANCELLED,      499, 1,  "cancelled",           "the client went away")                 \
     X(GW_E_MODEL,          500, 2,  "model_error",         "the model raised an error")            \
     X(GW_E_INTERNAL,       500, 13, "internal",            "the gateway failed")                   \

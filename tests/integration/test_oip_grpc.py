@@ -3,92 +3,24 @@ import asyncio
 import gzip
 import json
 import pathlib
-import socket
 import struct
 import subprocess
-import sys
+import zlib
 
 import grpc
 import pytest
 from xebec_testing import REPOSITORY
 from xebec_testing.gateway import one_model
 from xebec_testing.http_client import ask_once
+from xebec_testing.oip_grpc import CODE, REFLECTION, SERVICE, framed, h2_packages, pb, question, raw_call, stub, wire  # noqa: F401: fixtures among them
 from xebec_testing.patience import PATIENCE, wait_until
-from xebec_testing.venv import client_python, python_path
+from xebec_testing.venv import client_python
 
 CLIENT = pathlib.Path(__file__).with_name("clients") / "triton_grpc.py"
-SERVICE = "/inference.GRPCInferenceService/"
 INTEGERS = ["INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"]
 LISTS = {"BOOL": "bool_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
          "INT64": "int64_contents", "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents",
          "UINT64": "uint64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents"}
-CODE = grpc.StatusCode
-
-
-@pytest.fixture(scope="session")
-def pb(tmp_path_factory):
-    """The messages of proto/oip.proto and of the health service, as any client's protoc makes them."""
-    folder = tmp_path_factory.mktemp("oip")
-    subprocess.run(["protoc", f"--python_out={folder}", f"-I{REPOSITORY}/proto", "oip.proto"], check=True)
-    sys.path.insert(0, str(folder))
-    import oip_pb2
-    yield oip_pb2
-    sys.path.remove(str(folder))
-
-
-class Stub:
-    """grpcio's own stub: the codes and details of what is refused, metadata of what is not."""
-
-    def __init__(self, gateway, pb, options=()):
-        self.pb = pb
-        self.channel = grpc.insecure_channel(f"127.0.0.1:{gateway.port}", options=options)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.channel.close()
-
-    def method(self, name, reply="ModelInferResponse"):
-        return self.channel.unary_unary(SERVICE + name, request_serializer=lambda message: message if isinstance(message, bytes) else
-                                        message.SerializeToString(), response_deserializer=getattr(self.pb, reply).FromString)
-
-    def infer(self, message, **more):
-        return self.method("ModelInfer")(message, **{"timeout": PATIENCE, **more})
-
-    def metadata_of(self, message, **more):
-        reply, call = self.method("ModelInfer").with_call(message, timeout=PATIENCE, **more)
-        return reply, {**dict(call.initial_metadata()), **dict(call.trailing_metadata())}
-
-    def refusal(self, message, method="ModelInfer", **more):
-        with pytest.raises(grpc.RpcError) as refusal:
-            self.method(method)(message, **{"timeout": PATIENCE, **more})
-        return refusal.value.code(), refusal.value.details()
-
-
-@pytest.fixture
-def stub(pb):
-    """stub(gateway): closed when the test ends."""
-    opened = []
-
-    def open_stub(gateway, **more):
-        opened.append(Stub(gateway, pb, **more))
-        return opened[-1]
-    yield open_stub
-    for each in opened:
-        each.channel.close()
-
-
-def question(pb, rows=((1.0, 2.0),), model="e", raw=True, **more):
-    """FP32 rows for input x."""
-    message = pb.ModelInferRequest(model_name=model, **more)
-    tensor = message.inputs.add(name="x", datatype="FP32", shape=[len(rows), len(rows[0])])
-    numbers = [number for row in rows for number in row]
-    if raw:
-        message.raw_input_contents.append(struct.pack(f"<{len(numbers)}f", *numbers))
-    else:
-        tensor.contents.fp32_contents.extend(numbers)
-    return message
 
 
 def typed(puppet, gateway_for, datatype, shape, **more):
@@ -289,7 +221,7 @@ def test_deadlines(puppet, gateway_for, stub, pb):
 
 def test_a_cancelled_call_is_recalled(puppet, gateway_for, stub, pb):
     gateway = gateway_for(puppet.play(mode="stall"))
-    call = stub(gateway).method("ModelInfer").future(question(pb))
+    call = stub(gateway).begin(question(pb))
     puppet.wait_calls(1)
     call.cancel()
     gateway.wait_metric(1, "xebec_requests_total", outcome="cancelled")
@@ -307,57 +239,20 @@ def test_large_messages(puppet, gateway_for, stub, pb):
     assert ask.infer(question(pb)).outputs, "the connection goes on"
 
 
-def test_drain_lets_calls_finish(puppet, gateway_for, stub, pb):
+def test_drain_lets_calls_finish(puppet, gateway_for, stub, pb, wire):
     gateway = gateway_for(puppet.play(mode="stall"))
-    call = stub(gateway).method("ModelInfer").future(question(pb))
+    call, idle = stub(gateway).begin(question(pb)), wire(gateway)
     puppet.wait_calls(1)
     gateway.terminate()
-    wait_until(lambda: gateway.events("draining"), "the drain to begin")
+    while idle.hear():
+        pass
+    assert idle.goaway == 0, "who asks nothing is told so, and let go"
     puppet.release()
     assert call.result(PATIENCE).outputs
     gateway.wait()
 
 
 # --- what no client's library sends ----------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def raw_call():
-    """raw_call(gateway, ...): a call by Python's h2, of any header and body: (headers, body, trailers)."""
-    path = python_path("http2-clients", "h2==4.1.0", "hpack==4.0.0", "hyperframe==6.0.1")
-    sys.path.insert(0, str(path))
-    import h2.config
-    import h2.connection
-    import h2.events
-
-    def call(gateway, body, path=SERVICE + "ModelInfer", ends=True, **headers):
-        fields = {":method": "POST", ":scheme": "http", ":authority": "xebec", ":path": path, "te": "trailers",
-                  "content-type": "application/grpc", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-        told = {"headers": {}, "body": b"", "trailers": {}}
-        with socket.create_connection(gateway.address, PATIENCE) as connection:
-            state.initiate_connection()
-            state.send_headers(1, [(name.replace("-method", ":method"), value) for name, value in fields.items() if value is not None])
-            if body or ends:
-                state.send_data(1, body, end_stream=ends)
-            connection.sendall(state.data_to_send())
-            while data := connection.recv(1 << 16):
-                for event in state.receive_data(data):
-                    if isinstance(event, h2.events.ResponseReceived):
-                        told["headers"] = dict(event.headers)
-                    elif isinstance(event, h2.events.TrailersReceived):
-                        told["trailers"] = dict(event.headers)
-                    elif isinstance(event, h2.events.DataReceived):
-                        told["body"] += event.data
-                    elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
-                        return told
-        raise AssertionError("the connection ended first")
-    yield call
-    sys.path.remove(str(path))
-
-
-def framed(message, flag=0):
-    return bytes([flag]) + struct.pack(">I", len(message)) + message
-
 
 @pytest.fixture
 def ordinary(puppet, gateway_for):
@@ -366,33 +261,33 @@ def ordinary(puppet, gateway_for):
 
 def test_what_a_reply_looks_like(ordinary, raw_call, pb):
     told = raw_call(ordinary, framed(question(pb).SerializeToString()), content_type="application/grpc+proto")
-    assert told["headers"][":status"] == "200" and told["headers"]["content-type"] == "application/grpc"
-    assert told["trailers"] == {"grpc-status": "0"} and "content-length" not in told["headers"]
-    assert told["body"][0] == 0 and struct.unpack(">I", told["body"][1:5])[0] == len(told["body"]) - 5
+    assert told.headers[":status"] == "200" and told.headers["content-type"] == "application/grpc"
+    assert told.trailers == {"grpc-status": "0"} and "content-length" not in told.headers
+    assert told.body[0] == 0 and struct.unpack(">I", told.body[1:5])[0] == len(told.body) - 5
     told = raw_call(ordinary, framed(question(pb, model="n\u00f6").SerializeToString()))
-    assert told["trailers"] == {} and told["body"] == b"", "an error is all in the header"
-    assert told["headers"]["grpc-status"] == "5" and told["headers"]["grpc-message"] == "n%C3%B6: no endpoint has this name"
+    assert told.trailers == {} and told.body == b"", "an error is all in the header"
+    assert told.headers["grpc-status"] == "5" and told.headers["grpc-message"] == "n%C3%B6: no endpoint has this name"
 
 
-@pytest.mark.parametrize("coding, compress", [("gzip", gzip.compress), ("deflate", __import__("zlib").compress), ("identity", None)])
+@pytest.mark.parametrize("coding, compress", [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", None)])
 def test_compressed_messages(ordinary, raw_call, pb, coding, compress):
     message = question(pb).SerializeToString()
     if compress:
-        assert raw_call(ordinary, framed(compress(message), 1), grpc_encoding=coding)["trailers"] == {"grpc-status": "0"}
-    assert raw_call(ordinary, framed(message), grpc_encoding=coding)["trailers"] == {"grpc-status": "0"}, "the flag says"
+        assert raw_call(ordinary, framed(compress(message), 1), grpc_encoding=coding).trailers == {"grpc-status": "0"}
+    assert raw_call(ordinary, framed(message), grpc_encoding=coding).trailers == {"grpc-status": "0"}, "the flag says"
     for spoilt in (message, (compress or bytes)(message)[:-3]):
-        assert raw_call(ordinary, framed(spoilt, 1), grpc_encoding=coding)["headers"]["grpc-status"] == "3"
+        assert raw_call(ordinary, framed(spoilt, 1), grpc_encoding=coding).headers["grpc-status"] == "3"
 
 
 def test_a_coding_that_is_not_known(ordinary, raw_call, pb):
-    told = raw_call(ordinary, framed(question(pb).SerializeToString(), 1), grpc_encoding="snappy")["headers"]
+    told = raw_call(ordinary, framed(question(pb).SerializeToString(), 1), grpc_encoding="snappy").headers
     assert (told["grpc-status"], told["grpc-accept-encoding"]) == ("12", "identity,deflate,gzip")
 
 
 def test_a_small_message_that_is_a_large_one(puppet, gateway_for, raw_call):
     bomb = gzip.compress(b"\x1a" + b"\0" * 200000)
     told = raw_call(gateway_for(puppet, limits={"body": "64KiB"}), framed(bomb, 1), grpc_encoding="gzip")
-    assert told["headers"]["grpc-status"] == "8"
+    assert told.headers["grpc-status"] == "8"
 
 
 @pytest.mark.parametrize("timeout, status", [("10S", "0"), ("99999999H", "0"), ("20000000u", "0"), ("0n", "4"), ("1n", "4"), ("100000000n", "3"),
@@ -400,36 +295,36 @@ def test_a_small_message_that_is_a_large_one(puppet, gateway_for, raw_call):
 def test_timeouts_as_they_are_written(puppet, gateway_for, raw_call, pb, timeout, status):
     gateway = gateway_for(puppet.play(delay_ms=30) if status == "4" else puppet)
     told = raw_call(gateway, framed(question(pb).SerializeToString()), grpc_timeout=timeout)
-    assert {**told["headers"], **told["trailers"]}["grpc-status"] == status, told
+    assert told.status == status, told
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"\0\0\0\0", b"\0\0\0\0\5abc", framed(b"") * 2, framed(b"", 2), framed(b"\xff"), framed(b"", 1),
                                   b"\0\xff\xff\xff\xff" + b"x" * 100])
 def test_frames_that_are_none(puppet, ordinary, raw_call, body):
     told = raw_call(ordinary, body)
-    assert told["headers"]["grpc-status"] == "3" and told["headers"]["grpc-message"]
+    assert told.headers["grpc-status"] == "3" and told.headers["grpc-message"]
     assert puppet.calls() == []
 
 
 @pytest.mark.parametrize("headers, status", [
     ({"te": None}, "3"), ({"content_type": "application/grpc+json"}, "12"), ({"content_type": "application/grpc;a=b"}, "0"),
-    ({"path": "/inference.GRPCInferenceService/Nothing"}, "12"), ({"path": "/a.B/C"}, "12"), ({":method": "PUT"}, "12"),
+    ({"path": "/inference.GRPCInferenceService/Nothing"}, "12"), ({"path": "/a.B/C"}, "12"), ({"method": "PUT"}, "12"),
     ({"x_xebec_priority": "top"}, "3"), ({"x_xebec_priority": "batch"}, "0")])
 def test_heads(ordinary, raw_call, pb, headers, status):
     told = raw_call(ordinary, framed(question(pb).SerializeToString()), **headers)
-    assert {**told["headers"], **told["trailers"]}["grpc-status"] == status, told
+    assert told.status == status, told
 
 
 def test_a_stream_is_refused_before_its_client_has_ended_it(ordinary, raw_call):
     for body in (b"", framed(b"")):
-        assert raw_call(ordinary, body, SERVICE + "ModelStreamInfer", ends=False)["headers"]["grpc-status"] == "12"
+        assert raw_call(ordinary, body, SERVICE + "ModelStreamInfer", ends=False).headers["grpc-status"] == "12"
 
 
 def test_not_grpc_at_all(ordinary, raw_call):
     reply = ask_once(ordinary.address, "POST", SERVICE + "ModelInfer", framed(b""), ["Content-Type: application/grpc", "TE: trailers"])
     assert reply.status == 415 and "HTTP/2" in reply.json()["error"]
     told = raw_call(ordinary, b"{}", content_type="application/json")
-    assert told["headers"][":status"] == "415" and "application/grpc" in json.loads(told["body"])["error"]
+    assert told.headers[":status"] == "415" and "application/grpc" in json.loads(told.body)["error"]
 
 
 def refused_messages(pb):
@@ -485,9 +380,8 @@ def test_refused_messages(puppet, ordinary, stub, pb):
 
 def test_malformed_questions_to_other_methods(ordinary, raw_call):
     for method in ("ModelReady", "ModelMetadata", "ModelConfig", "RepositoryIndex"):
-        assert raw_call(ordinary, framed(b"\x08\x01"), SERVICE + method)["headers"]["grpc-status"] == "3", method
-    assert raw_call(ordinary, framed(b"\x08\x01"), "/grpc.health.v1.Health/Check")["headers"]["grpc-status"] == "3"
-    reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-    assert raw_call(ordinary, framed(b"\xff"), reflection)["headers"]["grpc-status"] == "3"
-    told = raw_call(ordinary, framed(b"\x3a\x01*"), reflection, ends=False)
-    assert told["trailers"] == {"grpc-status": "0"} and b"inference.GRPCInferenceService" in told["body"]
+        assert raw_call(ordinary, framed(b"\x08\x01"), SERVICE + method).headers["grpc-status"] == "3", method
+    assert raw_call(ordinary, framed(b"\x08\x01"), "/grpc.health.v1.Health/Check").headers["grpc-status"] == "3"
+    assert raw_call(ordinary, framed(b"\xff"), REFLECTION).headers["grpc-status"] == "3"
+    told = raw_call(ordinary, framed(b"\x3a\x01*"), REFLECTION, ends=False)
+    assert told.trailers == {"grpc-status": "0"} and b"inference.GRPCInferenceService" in told.body
