@@ -4,12 +4,11 @@
  * request gets exactly one well-formed answer all the same: the right one, or that there is no memory, or,
  * where there is not even enough to say so, a closed connection. Afterwards everything works as before.
  *
- * The linker leads what our own objects call (CMakeLists.txt: --wrap) to refuse() first; libraries keep their
- * memory, as does this thread, the client's. What gRPC cannot get ends the process, by its own decision.
+ * Memory is scarce.h's; this thread, the client's, is spared. What gRPC cannot get ends the process, by its
+ * own decision.
  *
  *     alloc_test xebec-echo picky_worker
  */
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,79 +17,8 @@
 
 #include "asks.h"
 #include "infer/codec.h"
+#include "scarce.h"
 #include "served.h"
-
-/* --- who is refused --- */
-
-static atomic_long failing_from = 0;  /* the first allocation that fails; 0: none does */
-static atomic_long failing_every = 0; /* and then each so manyeth; 0: that one alone */
-static atomic_long allocations;       /* since fail_from() */
-static _Thread_local bool spared;
-
-/* Allocation `from` fails, and every `every`-th after it. */
-static void fail_from(long from, long every)
-{
-    atomic_store(&failing_from, 0);
-    atomic_store(&allocations, 0);
-    atomic_store(&failing_every, every);
-    atomic_store(&failing_from, from);
-}
-
-/* Whether any has failed since fail_from(). */
-static bool fail_no_more(void)
-{
-    long from = atomic_exchange(&failing_from, 0);
-    return atomic_load(&allocations) >= from;
-}
-
-static bool refuse(void)
-{
-    long from = atomic_load(&failing_from), every = atomic_load(&failing_every);
-    if (!from || spared)
-        return false;
-    long past = atomic_fetch_add(&allocations, 1) + 1 - from;
-    return past == 0 || (past > 0 && every && past % every == 0);
-}
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__real_aligned_alloc(size_t alignment, size_t bytes);
-void *__real__ZnwmRKSt9nothrow_t(size_t bytes, const void *nothrow);
-void *__real__ZnamRKSt9nothrow_t(size_t bytes, const void *nothrow);
-
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
-void *__wrap__ZnwmRKSt9nothrow_t(size_t bytes, const void *nothrow);
-void *__wrap__ZnamRKSt9nothrow_t(size_t bytes, const void *nothrow);
-
-void *__wrap_malloc(size_t bytes)
-{
-    return refuse() ? NULL : __real_malloc(bytes);
-}
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-    return refuse() ? NULL : __real_calloc(count, bytes);
-}
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    return refuse() ? NULL : __real_realloc(old, bytes);
-}
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
-{
-    return refuse() ? NULL : __real_aligned_alloc(alignment, bytes);
-}
-/* new (std::nothrow), and its array form */
-void *__wrap__ZnwmRKSt9nothrow_t(size_t bytes, const void *nothrow)
-{
-    return refuse() ? NULL : __real__ZnwmRKSt9nothrow_t(bytes, nothrow);
-}
-void *__wrap__ZnamRKSt9nothrow_t(size_t bytes, const void *nothrow)
-{
-    return refuse() ? NULL : __real__ZnamRKSt9nothrow_t(bytes, nothrow);
-}
 
 /* --- what may come back --- */
 
@@ -142,11 +70,11 @@ static bool ask_failing(const struct served *served, unsigned kind, unsigned ser
 {
     struct ask ask;
     ask_write(&ask, kind, serial);
-    fail_from(from, every);
+    scarce_from(from, every);
     client_open(&client, served);
     client_send(&client, ask.bytes.bytes, ask.bytes.length);
     take_replies(&client, &ask, ask_name(kind), from);
-    bool any = fail_no_more();
+    bool any = scarce_no_more();
     if (!client_close(&client))
         wrong(ask_name(kind), from, "more than was due came back", &(struct reply){.how = REPLY_LATE});
     ask_clear(&ask);
@@ -201,7 +129,7 @@ static void burst(const struct served *served, long every)
 {
     static struct client clients[BURST_CLIENTS];
     struct ask asks[BURST_CLIENTS];
-    fail_from(every, every);
+    scarce_from(every, every);
     for (unsigned round = 0; round < BURST_ROUNDS; round++) {
         for (unsigned i = 0; i < BURST_CLIENTS; i++) {
             unsigned kind = (round + i) % ASK_KINDS;
@@ -218,7 +146,7 @@ static void burst(const struct served *served, long every)
         }
         next_serial += BURST_CLIENTS;
     }
-    check_failed(fail_no_more() ? FEWEST_ALLOCATIONS + 1 : 0, "burst");
+    check_failed(scarce_no_more() ? FEWEST_ALLOCATIONS + 1 : 0, "burst");
 }
 
 /* A gateway either says why it does not start, or finds its replicas and serves. */
@@ -227,13 +155,13 @@ static void fail_each_at_start(void)
     long n = 1;
     for (bool any = true; any; n++) {
         struct served *served = served_new(replicas, "");
-        fail_from(n, 0);
-        spared = false;
+        scarce_from(n, 0);
+        scarce_spare(false);
         enum gw_status status = served_try(served);
-        spared = true;
+        scarce_spare(true);
         if (status == GW_OK)
             served_wait_ready(served);
-        any = fail_no_more();
+        any = scarce_no_more();
         if (status != GW_OK && (status != GW_E_NO_MEMORY || !any))
             wrong("start", n, gw_status_words(status), &(struct reply){.how = REPLY_NONE});
         if (status == GW_OK)
@@ -328,7 +256,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: alloc_test xebec-echo picky_worker\n");
         return 2;
     }
-    spared = true;
+    scarce_spare(true);
     json = json_reader_new();
     if (!json)
         abort();

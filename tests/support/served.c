@@ -289,15 +289,21 @@ void served_stop(struct served *served)
 
 /* --- a client --- */
 
-void client_open(struct client *client, const struct served *served)
+int served_connect(const struct served *served)
 {
     const struct sockaddr_in to = {
         .sin_family = AF_INET, .sin_port = htons(served->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) != 0)
+        fail("connect: %s", strerror(errno));
+    return fd;
+}
+
+void client_open(struct client *client, const struct served *served)
+{
     client->length = 0;
     client->bytes[0] = '\0';
-    client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (client->fd < 0 || connect(client->fd, (const struct sockaddr *)&to, sizeof to) != 0)
-        fail("connect: %s", strerror(errno));
+    client->fd = served_connect(served);
 }
 
 void client_send(struct client *client, const char *bytes, size_t length)

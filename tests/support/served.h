@@ -70,6 +70,8 @@ struct reply {
     size_t body_length;
 };
 
+int served_connect(const struct served *served); /* a socket, the caller's */
+
 void client_open(struct client *client, const struct served *served);
 void client_send(struct client *client, const char *bytes, size_t length); /* a client that was hung up on is none the wiser */
 /* The next one; "100 Continue" is passed over. */
