@@ -17,6 +17,7 @@ struct conn_http2 {
     const char *client;
     void (*wake)(struct conn *conn);
     struct http2 *http2; /* NULL: the connection is no more */
+    uint64_t fed_us;     /* when the latest bytes were read */
     uint32_t n_held;     /* exchanges not yet given back; each keeps this alive */
 };
 
@@ -59,7 +60,8 @@ static void let_go(struct held_exchange *held)
 
 void conn_http2_feed(struct conn_http2 *self, const char *bytes, size_t length)
 {
-    http2_feed(self->http2, bytes, length, loop_now_us());
+    self->fed_us = loop_now_us();
+    http2_feed(self->http2, bytes, length, self->fed_us);
 }
 
 char *conn_http2_body_room(struct conn_http2 *self, size_t *room)
@@ -105,7 +107,7 @@ static void begin(struct conn_http2 *self, struct http2_stream *stream)
         return;
     held->http2 = self;
     held->stream = stream;
-    held->exchange.received_us = loop_now_us();
+    held->exchange.received_us = self->fed_us;
     self->n_held++;
     http2_accept(stream, &held->exchange.message, &held->exchange.arena, held);
 }

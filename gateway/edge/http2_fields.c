@@ -1,7 +1,6 @@
 /* http2_fields: what of a header list is the request line, what is framing, and what is handed on. */
 #include "edge/http2_fields.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -224,16 +223,19 @@ uint32_t http2_split_lines(char *lines, struct http_header fields[HTTP2_REPLY_FI
 uint32_t http2_reply_fields(const struct http_reply *reply, size_t body_length, const char *date,
                             struct buf *scratch, struct http_header fields[HTTP2_REPLY_FIELDS_MAX])
 {
-    enum { STATUS_TEXT = 16, LENGTH_TEXT = 24 };
-    size_t lines_length = reply->headers ? strlen(reply->headers) : 0;
+    const char *headers = reply->headers ? reply->headers : "";
     uint32_t n = 0;
     scratch->length = 0;
-    char *status = buf_reserve(scratch, STATUS_TEXT + LENGTH_TEXT + lines_length + 1);
-    if (!status)
+    buf_number(scratch, reply->status);
+    buf_append(scratch, "", 1);
+    size_t length_at = scratch->length;
+    buf_number(scratch, (int64_t)body_length);
+    buf_append(scratch, "", 1);
+    size_t lines_at = scratch->length;
+    buf_append(scratch, headers, strlen(headers) + 1);
+    if (scratch->failed)
         return 0;
-    char *length = status + STATUS_TEXT, *lines = length + LENGTH_TEXT;
-    snprintf(status, STATUS_TEXT, "%d", reply->status);
-    snprintf(length, LENGTH_TEXT, "%zu", body_length);
+    const char *status = scratch->bytes, *length = scratch->bytes + length_at;
     n = add(fields, n, ":status", status);
     n = add(fields, n, "server", "xebec");
     n = add(fields, n, "date", date);
@@ -241,8 +243,5 @@ uint32_t http2_reply_fields(const struct http_reply *reply, size_t body_length, 
         n = add(fields, n, "content-type", reply->content_type);
     if (reply->status != 204 && !reply->trailers) /* with trailers it is the end of the stream that counts */
         n = add(fields, n, "content-length", length);
-    if (!reply->headers)
-        return n;
-    memcpy(lines, reply->headers, lines_length + 1);
-    return http2_split_lines(lines, fields, n);
+    return http2_split_lines(scratch->bytes + lines_at, fields, n);
 }

@@ -184,6 +184,7 @@ void edge_unref(struct edge *edge)
     access_log_free(edge->access_log);
     tls_context_unref(edge->tls);
     buf_clear(&edge->head);
+    arena_budget_clear(&edge->held);
     free(edge);
 }
 

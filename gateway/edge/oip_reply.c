@@ -1,7 +1,6 @@
 /* oip_reply: outcomes -> a document, and binary outputs behind it. */
 #include "edge/oip_reply.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "edge/answer.h"
@@ -55,6 +54,15 @@ static enum gw_status write_data(struct request *request, const char *name)
     return GW_OK;
 }
 
+static void write_shape(struct buf *out, const struct tensor_spec *spec)
+{
+    for (unsigned i = 0; i < spec->dims; i++) {
+        buf_text(out, i ? "," : "[");
+        buf_number(out, spec->shape[i]);
+    }
+    buf_text(out, "]");
+}
+
 static enum gw_status write_output(struct request *request, uint32_t index)
 {
     struct buf *out = &request->reply;
@@ -64,14 +72,17 @@ static enum gw_status write_output(struct request *request, uint32_t index)
     if (status != GW_OK)
         return status;
     write_text_member(out, index ? ",{\"name\":" : "{\"name\":", name, strlen(name));
-    buf_printf(out, ",\"datatype\":\"%s\",\"shape\":[", datatype_name(output.spec.datatype));
-    for (unsigned i = 0; i < output.spec.dims; i++)
-        buf_printf(out, "%s%" PRId64, i ? "," : "", output.spec.shape[i]);
-    buf_text(out, "]");
-    if (output_is_binary(request, index))
-        buf_printf(out, ",\"parameters\":{\"binary_data_size\":%zu}", output.bytes);
-    else
+    buf_text(out, ",\"datatype\":\"");
+    buf_text(out, datatype_name(output.spec.datatype));
+    buf_text(out, "\",\"shape\":");
+    write_shape(out, &output.spec);
+    if (!output_is_binary(request, index)) {
         status = write_data(request, name);
+    } else {
+        buf_text(out, ",\"parameters\":{\"binary_data_size\":");
+        buf_number(out, (int64_t)output.bytes);
+        buf_text(out, "}");
+    }
     buf_text(out, "}");
     return status;
 }
@@ -136,9 +147,7 @@ static enum gw_status write_binary(struct request *request)
     request->reply_type = "application/octet-stream";
     request->reply_headers =
         arena_printf(request->arena, "Inference-Header-Content-Length: %zu\r\n", json_bytes);
-    return request->reply_headers
-               ? GW_OK
-               : gw_err_set(&request->err, GW_E_NO_MEMORY, "%s", gw_status_words(GW_E_NO_MEMORY));
+    return request->reply_headers ? GW_OK : gw_err_no_memory(&request->err);
 }
 
 void oip_encode(struct request *request)

@@ -71,15 +71,13 @@ static bool join_headers(const struct request *request, const char *coding, cons
 {
     const char *parts[] = {coding, request->reply_headers, request_arm_headers(request),
                            retry_header_of(request)};
-    *all = NULL;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (!parts[i])
-            continue;
-        *all = *all ? arena_printf(request->arena, "%s%s", *all, parts[i]) : parts[i];
-        if (!*all)
-            return false;
-    }
-    return true;
+    const char *only = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (parts[i] && ++n)
+            only = parts[i];
+    *all = n > 1 ? arena_join(request->arena, parts, sizeof parts / sizeof *parts) : only;
+    return *all || !n;
 }
 
 /* --- a prediction --- */

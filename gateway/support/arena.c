@@ -6,7 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 16, FIRST_BLOCK = 2048, LARGEST_BLOCK = 65536 };
+enum { ALIGNMENT = 16, FIRST_BLOCK = 4096, LARGEST_BLOCK = 65536 };
+
+/* Under AddressSanitizer every block is malloc's, so that it sees who uses one that was freed. */
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+enum { SPARES_MAX = 0 };
+#else
+enum { SPARES_MAX = 128 };
+#endif
 
 struct arena_block {
     struct arena_block *next;
@@ -35,6 +45,36 @@ static void arena_count(struct arena *arena, size_t bytes)
         arena->budget->bytes += bytes;
 }
 
+static struct arena_block *block_new(struct arena_budget *budget, size_t bytes)
+{
+    struct arena_block *block = budget ? budget->spares : NULL;
+    if (!block || bytes != FIRST_BLOCK)
+        return malloc(bytes);
+    budget->spares = block->next;
+    budget->n_spares--;
+    return block;
+}
+
+static void block_free(struct arena_budget *budget, struct arena_block *block)
+{
+    if (!budget || block->bytes != FIRST_BLOCK || budget->n_spares >= SPARES_MAX) {
+        free(block);
+        return;
+    }
+    block->next = budget->spares;
+    budget->spares = block;
+    budget->n_spares++;
+}
+
+void arena_budget_clear(struct arena_budget *budget)
+{
+    for (struct arena_block *block = budget->spares, *next; block; block = next) {
+        next = block->next;
+        free(block);
+    }
+    *budget = (struct arena_budget){.bytes = budget->bytes, .limit = budget->limit};
+}
+
 /* A new block that holds at least `bytes`; what was left of the old one is given up. */
 static bool arena_extend(struct arena *arena, size_t bytes)
 {
@@ -48,7 +88,7 @@ static bool arena_extend(struct arena *arena, size_t bytes)
         if (want > left)
             return false;
     }
-    struct arena_block *block = malloc(want);
+    struct arena_block *block = block_new(arena->budget, want);
     if (!block)
         return false;
     block->next = arena->blocks;
@@ -111,6 +151,19 @@ char *arena_text(struct arena *arena, const char *text, size_t length)
     return copy;
 }
 
+char *arena_join(struct arena *arena, const char *const *parts, size_t n)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < n; i++)
+        length += parts[i] ? strlen(parts[i]) : 0;
+    char *text = arena_alloc(arena, length + 1), *at = text;
+    for (size_t i = 0; text && i < n; i++)
+        at = parts[i] ? stpcpy(at, parts[i]) : at;
+    if (text)
+        *at = '\0';
+    return text;
+}
+
 char *arena_printf(struct arena *arena, const char *format, ...)
 {
     va_list args, again;
@@ -129,7 +182,7 @@ void arena_clear(struct arena *arena)
 {
     for (struct arena_block *block = arena->blocks, *next; block; block = next) {
         next = block->next;
-        free(block);
+        block_free(arena->budget, block);
     }
     if (arena->budget)
         arena->budget->bytes -= arena->bytes;

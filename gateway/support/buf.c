@@ -39,6 +39,18 @@ void buf_text(struct buf *buf, const char *text)
     buf_append(buf, text, strlen(text));
 }
 
+void buf_number(struct buf *buf, int64_t number)
+{
+    char text[20], *end = text + sizeof text, *at = end;
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (number < 0)
+        *--at = '-';
+    buf_append(buf, at, (size_t)(end - at));
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args, again;

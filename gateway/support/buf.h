@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "support/err.h"
 
@@ -21,6 +22,7 @@ struct buf {
 char *buf_reserve(struct buf *buf, size_t bytes);
 void buf_append(struct buf *buf, const void *bytes, size_t length);
 void buf_text(struct buf *buf, const char *text);
+void buf_number(struct buf *buf, int64_t number); /* in decimal: what buf_printf() says more slowly */
 void buf_printf(struct buf *buf, const char *format, ...) GW_PRINTF(2, 3);
 /*
  * text[0..length) as a JSON string with its quotes. Control characters are escaped, C1's and Unicode's ends of lines too; bytes

@@ -127,4 +127,37 @@ Test(arena, a_budget_bounds_arenas_together_and_gets_back_what_they_free)
     cr_assert_eq(budget.bytes, 0);
     cr_assert(arena_alloc(&one, 8));
     arena_clear(&one);
+    arena_budget_clear(&budget);
+}
+
+Test(arena, a_budget_keeps_blocks_for_the_next_arena)
+{
+    struct arena_budget budget = {.limit = 100000};
+    struct arena arenas[4] = {
+        {.budget = &budget}, {.budget = &budget}, {.budget = &budget}, {.budget = &budget}};
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < 4; i++)
+            memset(arena_alloc(&arenas[i], 1000), (int)i, 1000);
+        cr_assert_eq(budget.bytes, 4 * arenas[0].bytes, "what is kept is not what is taken");
+        for (size_t i = 0; i < 4; i++)
+            arena_clear(&arenas[i]);
+        cr_assert_eq(budget.bytes, 0);
+        cr_assert_leq(budget.n_spares, 4);
+    }
+    arena_budget_clear(&budget);
+    cr_assert_null(budget.spares);
+    cr_assert_eq(budget.limit, 100000);
+}
+
+Test(arena, joins)
+{
+    struct arena arena = {0};
+    const char *const parts[] = {"a: b\r\n", NULL, "", "c: d\r\n"};
+    cr_assert_str_eq(arena_join(&arena, parts, 4), "a: b\r\nc: d\r\n");
+    cr_assert_str_eq(arena_join(&arena, parts + 1, 1), "");
+    cr_assert_str_eq(arena_join(&arena, NULL, 0), "");
+    arena.limit = arena.bytes;
+    const char large[8000] = {[0 ... 7998] = 'x'};
+    cr_assert_null(arena_join(&arena, (const char *const[]){large, large}, 2));
+    arena_clear(&arena);
 }

@@ -151,3 +151,17 @@ Test(buf, writes_valid_json_of_any_bytes)
         buf_clear(&buf);
     }
 }
+
+Test(buf, writes_numbers)
+{
+    static const int64_t numbers[] = {0, 7, 10, -1, 65536, -65536, INT64_MAX, INT64_MIN};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct buf written = {0}, printed = {0};
+        buf_number(&written, numbers[i]);
+        buf_printf(&printed, "%lld", (long long)numbers[i]);
+        cr_assert_eq(written.length, printed.length);
+        cr_assert_arr_eq(written.bytes, printed.bytes, printed.length);
+        buf_clear(&written);
+        buf_clear(&printed);
+    }
+}
