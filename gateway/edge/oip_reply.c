@@ -130,6 +130,18 @@ static void reserve_binary(struct request *request)
     (void)buf_reserve(&request->reply, bytes);
 }
 
+/* NULL: out of memory. */
+static const char *header_of_length(struct request *request, size_t json_bytes)
+{
+    struct buf text = {0};
+    buf_text(&text, "Inference-Header-Content-Length: ");
+    buf_number(&text, (int64_t)json_bytes);
+    buf_text(&text, "\r\n");
+    const char *header = text.failed ? NULL : arena_text(request->arena, text.bytes, text.length);
+    buf_clear(&text);
+    return header;
+}
+
 /* The binary outputs, behind the document. */
 static enum gw_status write_binary(struct request *request)
 {
@@ -145,8 +157,7 @@ static enum gw_status write_binary(struct request *request)
     if (!any)
         return GW_OK;
     request->reply_type = "application/octet-stream";
-    request->reply_headers =
-        arena_printf(request->arena, "Inference-Header-Content-Length: %zu\r\n", json_bytes);
+    request->reply_headers = header_of_length(request, json_bytes);
     return request->reply_headers ? GW_OK : gw_err_no_memory(&request->err);
 }
 
