@@ -30,7 +30,7 @@
 
 struct batch_lane;
 
-/* The queue's view of a job; embedded in infer/version.h's struct job. */
+/* The queue's view of a job; embedded in infer/job.h's struct job. */
 struct batch_entry {
     uint64_t kind[2];      /* set by the owner: equal kinds may share a batch. A keyed hash: nobody can aim at it */
     uint64_t deadline_us;  /* set by the owner: CLOCK_MONOTONIC. Not changed while queued */

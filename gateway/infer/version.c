@@ -1,23 +1,12 @@
-/* version: the life of a job at its home shard, in order: arrives, waits, is cut into batches, goes home. */
+/* version: jobs arrive and are called back; batches are cut, sent, and come back. */
 #include "infer/version.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "infer/batch_run.h"
 #include "infer/pace.h"
-
-/* One batch at a replica. pieces[i].entry is NULL once its job was recalled. */
-struct batch_run {
-    struct pool_call call;
-    struct version *version;
-    struct batch_run *next, **link; /* in version->runs */
-    uint32_t limit;                 /* the policy's, when it was cut */
-    bool is_background;
-    uint32_t late_rows; /* called back because their time was up */
-    uint32_t n_pieces;
-    struct row_piece *rows; /* what the replica layer sees of the pieces */
-    struct batch_piece pieces[];
-};
+#include "infer/version_metrics.h"
 
 enum { BACKGROUND_SHARE = 8 };
 
@@ -26,7 +15,7 @@ struct version {
     const struct config_version *config;
     struct config *whole; /* what config lies in; one reference */
     struct loop *loop;
-    struct metrics *metrics;
+    struct version_metrics metrics;
     struct loop_task leave; /* to its home, to be freed there */
     struct pace pace;
     struct batch_queue *queue;      /* the pace's: rows that clients wait for */
@@ -40,9 +29,6 @@ struct version {
     bool any_impatient;     /* rows that do not wait for a replica may be queued */
     struct loop_timer wake; /* when batch_decide() wants to be asked again */
     uint64_t next_id;
-    struct metric *queue_rows, *background_rows, *batch_limit, *batches[BATCH_REASON_COUNT];
-    struct metric *refused[PACE_REFUSAL_COUNT], *learned_call, *learned_row, *learned_tail;
-    struct histogram *queue_wait, *batch_rows;
 };
 
 static void version_free(struct version *version);
@@ -50,11 +36,6 @@ static void version_leaves(struct loop_task *task);
 static void version_pump(struct loop_task *task);
 static void version_woken(struct loop_timer *timer);
 static void pool_changed(void *owner);
-
-static struct job *job_of(struct batch_entry *entry)
-{
-    return container_of(entry, struct job, entry);
-}
 
 /* Else shadows alone ask it. */
 static bool version_has_clients(const struct version *version)
@@ -69,36 +50,6 @@ static bool run_is_aside(const struct batch_run *run)
 }
 
 /* --- set-up --- */
-
-static bool version_open_metrics(struct version *version, struct metrics *metrics)
-{
-    const char *name = version->config->full_name;
-    const char *const *labels = METRIC_LABELS("version", name);
-    bool all = true;
-    for (int reason = 0; reason < BATCH_REASON_COUNT; reason++) {
-        const char *why = batch_reason_name((enum batch_reason)reason);
-        version->batches[reason] =
-            metrics_series(metrics, METRIC_BATCHES, METRIC_LABELS("version", name, "reason", why));
-        all = all && version->batches[reason];
-    }
-    for (int refusal = 0; refusal < PACE_REFUSAL_COUNT; refusal++) {
-        const char *why = pace_refusal_name((enum pace_refusal)refusal);
-        version->refused[refusal] =
-            metrics_series(metrics, METRIC_REFUSED_ROWS, METRIC_LABELS("version", name, "reason", why));
-        all = all && version->refused[refusal];
-    }
-    version->learned_call = metrics_series(metrics, METRIC_LEARNED_CALL, labels);
-    version->learned_row = metrics_series(metrics, METRIC_LEARNED_ROW, labels);
-    version->learned_tail = metrics_series(metrics, METRIC_LEARNED_TAIL, labels);
-    all = all && version->learned_call && version->learned_row && version->learned_tail;
-    version->queue_rows = metrics_series(metrics, METRIC_QUEUE_ROWS, labels);
-    version->background_rows = metrics_series(metrics, METRIC_QUEUE_BACKGROUND, labels);
-    version->batch_limit = metrics_series(metrics, METRIC_BATCH_LIMIT, labels);
-    version->queue_wait = metrics_histogram(metrics, METRIC_QUEUE_SECONDS, labels);
-    version->batch_rows = metrics_histogram(metrics, METRIC_BATCH_ROWS, labels);
-    return all && version->queue_rows && version->background_rows && version->batch_limit &&
-           version->queue_wait && version->batch_rows;
-}
 
 static struct pool *version_open_pool(struct version *version, const struct version_setup *setup)
 {
@@ -142,7 +93,6 @@ struct version *version_new(const struct version_setup *setup)
     version->config = setup->config;
     version->whole = config_ref(setup->whole);
     version->loop = setup->loop;
-    version->metrics = setup->metrics;
     version->leave.run = version_leaves;
     version->pump.run = version_pump;
     version->wake.fire = version_woken;
@@ -153,13 +103,14 @@ struct version *version_new(const struct version_setup *setup)
     if (pace_init(&version->pace, batching, objective_us ? objective_us : setup->config->shadow_timeout_us,
                   background.max_bytes) == GW_OK)
         version->queue = version->pace.queue;
-    if (version->queue && version->background && version_open_metrics(version, setup->metrics))
+    if (version->queue && version->background &&
+        version_metrics_open(&version->metrics, setup->metrics, version->config->full_name))
         version->pool = version_open_pool(version, setup);
     if (!version->pool) {
         version_free(version);
         return NULL;
     }
-    metric_set(version->batch_limit, batch_policy_most(&version->pace.policy));
+    metric_set(version->metrics.batch_limit, batch_policy_most(&version->pace.policy));
     return version;
 }
 
@@ -185,52 +136,6 @@ struct pool *version_pool(struct version *version)
 
 /* --- jobs come and go --- */
 
-/* On the request's thread. A job that was recalled waits for the recall to come back as well. */
-static void job_comes_home(struct loop_task *task)
-{
-    struct job *job = container_of(task, struct job, task);
-    if (!job->recalled)
-        job->home(job);
-}
-
-static void recall_comes_home(struct loop_task *task)
-{
-    struct job *job = container_of(task, struct job, recall_task);
-    job->home(job);
-}
-
-/* Rows of a job that have no outcome get this one. `what` may be NULL: the status's own words. */
-static void job_end_rows(struct job *job, uint32_t first, uint32_t count, enum gw_status status,
-                         const char *what)
-{
-    const char *message = gw_status_words(status);
-    if (what) {
-        if (!job->err.what[0])
-            gw_err_set(&job->err, status, "%s", what);
-        message = job->err.what;
-    }
-    for (uint32_t i = first; i < first + count; i++)
-        job->outcomes[i] = (struct row_outcome){.status = status, .message = message};
-    job->unanswered -= count;
-}
-
-static void job_send_home(struct job *job)
-{
-    job->away = false;
-    job->task.run = job_comes_home;
-    loop_post(job->loop, &job->task);
-}
-
-/* What is left of a job that will not be batched any further; its rows in flight still come back. */
-static void job_end_rest(struct job *job, enum gw_status status)
-{
-    uint32_t first = job->entry.taken;
-    job_end_rows(job, first, job->entry.n_rows - first, status, NULL);
-    job->entry.taken = job->entry.n_rows;
-    if (!job->unanswered)
-        job_send_home(job);
-}
-
 static void version_schedule(struct version *version)
 {
     if (version->pump_posted || version->closing)
@@ -247,8 +152,8 @@ static struct batch_queue *queue_of(const struct job *job)
 
 static void version_count_queue(struct version *version)
 {
-    metric_set(version->background_rows, batch_queued_rows(version->background));
-    metric_set(version->queue_rows, batch_queued_rows(version->queue));
+    metric_set(version->metrics.background_rows, batch_queued_rows(version->background));
+    metric_set(version->metrics.queue_rows, batch_queued_rows(version->queue));
 }
 
 /*
@@ -265,9 +170,9 @@ static enum gw_status job_queue(struct job *job, uint64_t now_us)
     enum gw_status status = pace_arrive(&version->pace, &job->entry, &outlook, now_us, &verdict);
     job->retry_us = verdict.retry_us;
     if (status == GW_E_OVERLOAD)
-        metric_add(version->refused[verdict.refusal], job->entry.n_rows);
+        metric_add(version->metrics.refused[verdict.refusal], job->entry.n_rows);
     for (uint32_t i = 0; i < verdict.n_yielding; i++) {
-        metric_add(version->refused[PACE_YIELDED], verdict.yielding[i]->n_rows);
+        metric_add(version->metrics.refused[PACE_YIELDED], verdict.yielding[i]->n_rows);
         job_end_rest(job_of(verdict.yielding[i]), GW_E_OVERLOAD);
     }
     return status;
@@ -296,38 +201,9 @@ static void job_arrives(struct loop_task *task)
     version_schedule(version); /* after the other arrivals of this turn, so that they share a batch */
 }
 
-/* Of the largest row of the job: rows of one job differ only where they hold BYTES. */
-static size_t job_row_bytes(const struct job *job)
-{
-    size_t largest = 0;
-    for (uint32_t row = 0; row < job->entry.n_rows; row++) {
-        size_t sum = 0, bytes;
-        bool differ = false;
-        for (uint32_t i = 0; i < job->n_inputs; i++) {
-            (void)tensor_row(&job->inputs[i], job->rows[row], &bytes);
-            sum += bytes;
-            differ = differ || job->inputs[i].row_end;
-        }
-        largest = sum > largest ? sum : largest;
-        if (!differ)
-            break;
-    }
-    return largest;
-}
-
 void version_submit(struct version *version, struct job *job)
 {
-    job->version = version;
-    job->entry.row_bytes = job_row_bytes(job);
-    job->unanswered = job->entry.n_rows;
-    job->entry.taken = 0;
-    job->entry.lane = NULL;
-    job->in_flight = 0;
-    job->call_us = 0;
-    job->away = true;
-    job->recalled = false;
-    job->retry_us = 0;
-    job->err.what[0] = '\0';
+    job_leave(job, version);
     job->task.run = job_arrives;
     loop_post(version->loop, &job->task);
 }
@@ -343,19 +219,8 @@ static enum gw_status recall_status(const struct job *job, bool no_replica)
 static void version_strike_out(struct version *version, struct job *job)
 {
     for (struct batch_run *run = version->runs; run && job->in_flight; run = run->next) {
-        bool wanted = false;
         enum gw_status status = recall_status(job, pool_call_is_stranded(version->pool, &run->call));
-        for (uint32_t i = 0; i < run->n_pieces; i++) {
-            struct batch_piece *piece = &run->pieces[i];
-            if (piece->entry == &job->entry) {
-                piece->entry = NULL;
-                job->in_flight -= piece->count;
-                run->late_rows += job->recall_status == GW_E_DEADLINE ? piece->count : 0;
-                job_end_rows(job, piece->first, piece->count, status, NULL);
-            }
-            wanted = wanted || piece->entry;
-        }
-        if (!wanted)
+        if (!batch_run_strike_out(run, job, status))
             pool_cancel(version->pool, &run->call);
     }
 }
@@ -373,8 +238,7 @@ static void job_recalled(struct loop_task *task)
         job_end_rows(job, first, job->entry.n_rows - first, status, NULL);
         version_count_queue(version);
     }
-    task->run = recall_comes_home;
-    loop_post(job->loop, task);
+    job_return(job);
 }
 
 void version_recall(struct job *job, enum gw_status status)
@@ -389,53 +253,8 @@ void version_recall(struct job *job, enum gw_status status)
 
 static void run_free(struct batch_run *run)
 {
-    *run->link = run->next;
-    if (run->next)
-        run->next->link = run->link;
     run->version->background_runs -= run->is_background;
-    free(run->rows);
-    free(run);
-}
-
-static void run_split_error(struct batch_run *run, const struct gw_err *err)
-{
-    for (uint32_t i = 0; i < run->n_pieces; i++) {
-        if (!run->pieces[i].entry)
-            continue;
-        struct job *job = job_of(run->pieces[i].entry);
-        job->in_flight -= run->pieces[i].count;
-        job_end_rows(job, run->pieces[i].first, run->pieces[i].count, err->status, err->what);
-        if (!job->unanswered)
-            job_send_home(job);
-    }
-}
-
-static void piece_answer(const struct batch_piece *piece, struct predict_result *result, uint32_t row,
-                         uint64_t rpc_us)
-{
-    struct job *job = job_of(piece->entry);
-    job->call_us = rpc_us;
-    for (uint32_t i = piece->first; i < piece->first + piece->count; i++, row++) {
-        const char *error = result->row_errors ? result->row_errors[row] : NULL;
-        job->outcomes[i] = (struct row_outcome){.status = error ? GW_E_MODEL : GW_OK,
-                                                .result = predict_result_ref(result),
-                                                .row = row,
-                                                .message = error};
-    }
-    job->in_flight -= piece->count;
-    job->unanswered -= piece->count;
-    if (!job->unanswered)
-        job_send_home(job);
-}
-
-static void run_split_result(struct batch_run *run, struct predict_result *result, uint64_t rpc_us)
-{
-    uint32_t row = 0;
-    for (uint32_t i = 0; i < run->n_pieces; i++) {
-        if (run->pieces[i].entry)
-            piece_answer(&run->pieces[i], result, row, rpc_us);
-        row += run->pieces[i].count;
-    }
+    batch_run_free(run);
 }
 
 /* Rows that come too late, or that were called back because they would have. */
@@ -450,15 +269,6 @@ static uint32_t run_late_rows(const struct batch_run *run, uint64_t now_us)
     return late;
 }
 
-static void version_tell(const struct version *version)
-{
-    const struct batch_policy *policy = &version->pace.policy;
-    metric_set(version->batch_limit, batch_policy_most(policy));
-    metric_set(version->learned_call, (uint64_t)policy->latency.fixed_us);
-    metric_set(version->learned_row, (uint64_t)(policy->latency.row_us * 1000));
-    metric_set(version->learned_tail, (uint64_t)(policy->latency.noise * 100));
-}
-
 /* Clients' calls are what the pace is to know; a shadow's are small, and seldom, and would only blur it. */
 static void version_learn(struct version *version, const struct batch_run *run, uint64_t rpc_us)
 {
@@ -470,7 +280,7 @@ static void version_learn(struct version *version, const struct batch_run *run, 
                                                .busy_us = run->call.busy_us,
                                                .slowness = run->call.slowness};
     pace_learn(&version->pace, &observed, run_late_rows(run, loop_now_us()));
-    version_tell(version);
+    version_metrics_learned(&version->metrics, &version->pace.policy);
 }
 
 /*
@@ -492,66 +302,27 @@ static void run_done(struct pool_call *call, struct predict_result *result, cons
     struct version *version = run->version;
     if (result) {
         version_learn(version, run, rpc_us);
-        run_split_result(run, result, rpc_us);
+        batch_run_answer(run, result, rpc_us);
         predict_result_unref(result);
     } else {
         version_learn_given_up(version, run, err, rpc_us);
-        run_split_error(run, err);
+        batch_run_fail(run, err);
     }
     run_free(run);
     version_schedule(version);
 }
 
-/* Room for a batch of at most `rows` rows; no more pieces than rows. */
-static struct batch_run *run_new(struct version *version, uint32_t rows)
-{
-    struct batch_run *run = malloc(sizeof *run + rows * sizeof run->pieces[0]);
-    struct row_piece *pieces = malloc(rows * sizeof *pieces);
-    if (!run || !pieces) {
-        free(run);
-        free(pieces);
-        return NULL;
-    }
-    *run =
-        (struct batch_run){.version = version, .rows = pieces, .next = version->runs, .link = &version->runs};
-    if (run->next)
-        run->next->link = &run->next;
-    version->runs = run;
-    return run;
-}
-
-/* Fills the call from the pieces: names and kinds are the first job's, which all agree with. */
+/* The pieces are there: all that the replicas are to know of them. */
 static void run_fill(struct batch_run *run, uint32_t rows, uint64_t now_us)
 {
     struct version *version = run->version;
-    const struct job *first = job_of(run->pieces[0].entry);
-    uint64_t deadline_us = 0;
-    for (uint32_t i = 0; i < run->n_pieces; i++) {
-        const struct batch_piece *piece = &run->pieces[i];
-        struct job *job = job_of(piece->entry);
-        run->rows[i] = (struct row_piece){
-            .inputs = job->inputs, .rows = job->rows + piece->first, .count = piece->count};
-        job->in_flight += piece->count;
-        if (job->entry.deadline_us > deadline_us)
-            deadline_us = job->entry.deadline_us;
-        if (!run->is_background)
-            histogram_observe(version->queue_wait, now_us - job->entry.queued_us);
-    }
-    run->call.deadline_us = deadline_us; /* the last to be due: earlier ones recall their rows themselves */
-    run->call.waits = first->waits;
+    for (uint32_t i = 0; i < run->n_pieces && !run->is_background; i++)
+        histogram_observe(version->metrics.queue_wait, now_us - run->pieces[i].entry->queued_us);
+    batch_run_fill(run, rows, ++version->next_id);
     run->call.expected_us = pace_expected_us(&version->pace, rows);
     run->call.is_untypical = run_is_aside(run);
     run->call.may_hedge = !run->is_background;
     run->call.done = run_done;
-    run->call.input = (struct predict_input){.id = ++version->next_id,
-                                             .pieces = run->rows,
-                                             .n_pieces = run->n_pieces,
-                                             .n_inputs = first->n_inputs,
-                                             .n_rows = rows,
-                                             .outputs = first->outputs,
-                                             .n_outputs = first->n_outputs,
-                                             .parameters = first->parameters,
-                                             .parameters_bytes = first->parameters_bytes};
 }
 
 static void version_send(struct version *version, struct batch_queue *queue, uint32_t limit,
@@ -559,19 +330,20 @@ static void version_send(struct version *version, struct batch_queue *queue, uin
 {
     uint32_t queued = batch_queued_rows(queue), rows = 0;
     uint32_t room = queued < limit ? queued : limit;
-    struct batch_run *run = run_new(version, room);
+    struct batch_run *run = batch_run_new(&version->runs, room);
     if (!run) { /* the oldest job pays, and the queue moves on */
         struct batch_entry *entry = batch_any(queue);
         job_end_rest(job_of(entry), GW_E_NO_MEMORY);
         return;
     }
+    run->version = version;
     run->limit = limit;
     run->is_background = queue == version->background;
     version->background_runs += run->is_background;
     run->n_pieces = batch_take(queue, limit, run->pieces, room, &rows);
     run_fill(run, rows, now_us);
-    metric_add(version->batches[reason], 1);
-    histogram_observe(version->batch_rows, rows);
+    metric_add(version->metrics.batches[reason], 1);
+    histogram_observe(version->metrics.batch_rows, rows);
     enum gw_status status = pool_predict(version->pool, &run->call);
     if (status != GW_OK) {
         struct gw_err err;
@@ -580,7 +352,7 @@ static void version_send(struct version *version, struct batch_queue *queue, uin
                        version->served.limits.max_message_bytes);
         else
             gw_err_set(&err, status, "%s", gw_status_words(status));
-        run_split_error(run, &err);
+        batch_run_fail(run, &err);
         run_free(run);
     }
 }
@@ -692,19 +464,6 @@ void version_unref(struct version *version)
         loop_post(version->loop, &version->leave);
 }
 
-static void version_close_metrics(struct version *version)
-{
-    void *const series[] = {version->queue_rows,  version->background_rows, version->batch_limit,
-                            version->queue_wait,  version->batch_rows,      version->learned_call,
-                            version->learned_row, version->learned_tail};
-    for (size_t i = 0; i < sizeof series / sizeof *series; i++)
-        metrics_release(version->metrics, series[i]);
-    for (int reason = 0; reason < BATCH_REASON_COUNT; reason++)
-        metrics_release(version->metrics, version->batches[reason]);
-    for (int refusal = 0; refusal < PACE_REFUSAL_COUNT; refusal++)
-        metrics_release(version->metrics, version->refused[refusal]);
-}
-
 static void queue_end(struct batch_queue *queue)
 {
     for (struct batch_entry *entry; queue && (entry = batch_any(queue));)
@@ -721,7 +480,7 @@ static void version_free(struct version *version)
     pool_free(version->pool);
     batch_queue_free(version->background);
     pace_clear(&version->pace);
-    version_close_metrics(version);
+    version_metrics_close(&version->metrics);
     config_unref(version->whole);
     free(version);
 }

@@ -17,54 +17,12 @@
 #include <stdint.h>
 
 #include "config/config.h"
-#include "infer/batch.h"
+#include "infer/job.h"
 #include "replica/pool.h"
-#include "replica/result.h"
 #include "support/loop.h"
 #include "support/metrics.h"
 
 struct version;
-
-/* How one row ended. */
-struct row_outcome {
-    enum gw_status status;         /* GW_OK: result holds the answer */
-    struct predict_result *result; /* one reference; NULL unless GW_OK or GW_E_MODEL for this row alone */
-    uint32_t row;                  /* its number in result */
-    const char *message;           /* when not GW_OK; lives as long as result, the job's arena, or forever */
-};
-
-/* The rows of one request that go to one version. Memory is the request's; the home shard's while AWAY. */
-struct job {
-    struct loop_task task;           /* crosses with it */
-    struct loop_task recall_task;
-    struct loop *loop;               /* where it comes home to */
-    void (*home)(struct job *job);   /* runs once: every row has an outcome, the job is the request's again */
-    struct version *version;
-    struct batch_entry entry;        /* kind, deadline and n_rows set by the request */
-    const struct tensor *inputs;     /* borrowed; not changed while away */
-    uint32_t n_inputs;
-    const uint32_t *rows;            /* entry.n_rows numbers of rows in inputs */
-    const char *const *outputs;
-    uint32_t n_outputs;
-    const uint8_t *parameters;
-    size_t parameters_bytes;
-    struct row_outcome *outcomes;    /* entry.n_rows of them */
-    struct gw_err err;               /* room for the words of outcomes that have no result */
-    uint32_t background_calls;       /* set by a shadow: nobody waits for its rows; see version_submit(). 0: a client does */
-    bool waits;                      /* set by the request: no replica ready is no reason to come home. All of a kind agree */
-
-    uint64_t retry_us;               /* of those that ended with GW_E_OVERLOAD: from when it ended, when to come again; 0: soon */
-
-    /* the home shard's */
-    uint32_t unanswered;             /* rows without an outcome */
-    uint32_t in_flight;              /* of them, rows in batches that are at replicas */
-    uint64_t call_us;                /* of the last call that answered rows of it; 0: none did */
-    bool away;                       /* false once it was sent home */
-    /* the request's */
-    void *client;
-    bool recalled;
-    enum gw_status recall_status;
-};
 
 struct version_setup {
     const struct config_version *config;
