@@ -1,26 +1,21 @@
-/* shadow: a run's life in order: drawn, admitted, copied, sent, home, compared; then what is read of it all.
- */
+/* shadow: a run's life in order: drawn, admitted, sent, home, compared; then what is read of it all. */
 #include "infer/shadow.h"
 
-#include <assert.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "infer/request.h"
 #include "infer/shadow_metrics.h"
-
-/* Whose answers a run brings: the shadow's, or once more the primary's. */
-enum errand { ERRAND_ANSWERS, ERRAND_NOISE, ERRANDS };
+#include "infer/shadow_run.h"
 
 /* What one shard counts. */
 struct shadow_part {
     struct shadow_report report;
-    struct metric compared[ERRANDS], disagreed[ERRANDS]; /* read by any thread */
-    struct worst *worst;                                 /* NULL: no examples are kept */
+    struct metric compared[SHADOW_ERRANDS], disagreed[SHADOW_ERRANDS]; /* read by any thread */
+    struct worst *worst;                                               /* NULL: no examples are kept */
     struct shadow_metrics *metrics;
 };
 
@@ -34,22 +29,6 @@ struct shadow {
     uint64_t salt, noise_salt;
     uint32_t n_parts;
     struct shadow_part parts[]; /* by shard */
-};
-
-/* Rows of one request at a version, with all that is needed to judge the answer. */
-struct shadow_run {
-    struct job job;
-    struct loop_timer timer; /* its deadline */
-    struct loop_deferred deferred;
-    struct shadow *shadow;           /* one reference */
-    struct version *version;         /* one reference */
-    struct shadow_run *next, **link; /* in the shard's line */
-    struct row_outcome *primary;     /* by the job's rows; a reference each */
-    struct arena arena;              /* what job and primary point at */
-    size_t bytes;                    /* counted for it */
-    uint64_t request_id, primary_call_us;
-    uint32_t shard;
-    enum errand errand;
 };
 
 static struct shadow_part *run_part(const struct shadow_run *run)
@@ -190,7 +169,7 @@ static void count_sent(struct shadow *shadow, uint32_t shard, uint32_t rows)
 static void count_compared(const struct shadow_run *run, const struct compare_summary *compared)
 {
     struct shadow_part *part = run_part(run);
-    bool is_noise = run->errand == ERRAND_NOISE;
+    bool is_noise = run->errand == SHADOW_NOISE;
     struct compare_summary *summary = is_noise ? &part->report.noise : &part->report.answers;
     compare_add(summary, compared);
     metric_set(&part->compared[run->errand], compare_answered(summary));
@@ -205,7 +184,7 @@ static void count_compared(const struct shadow_run *run, const struct compare_su
 static void count_calls(const struct shadow_run *run)
 {
     struct shadow_part *part = run_part(run);
-    if (run->errand == ERRAND_NOISE || !run->primary_call_us || !run->job.call_us)
+    if (run->errand == SHADOW_NOISE || !run->primary_call_us || !run->job.call_us)
         return;
     part->report.calls++;
     part->report.primary_call_us += run->primary_call_us;
@@ -214,46 +193,6 @@ static void count_calls(const struct shadow_run *run)
 }
 
 /* --- admission: everything is counted before it is taken --- */
-
-/* Rows that the primary's model answered, or failed. The gateway's own failures say nothing of it. */
-static bool is_comparable(const struct row_outcome *outcome)
-{
-    return outcome->status == GW_OK || outcome->status == GW_E_MODEL || outcome->status == GW_E_CONTRACT;
-}
-
-static uint32_t comparable_rows(const struct request *request)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < request->n_rows; i++)
-        n += is_comparable(&request->rows[i].outcome);
-    return n;
-}
-
-/*
- * What a run holds: copies of inputs, and answers, which it shares with others but keeps alive all the same,
- * whole batches of them; one that several runs keep is counted by each.
- */
-static size_t run_bytes(const struct request *request, uint32_t n_rows)
-{
-    size_t bytes = sizeof(struct shadow_run) +
-                   (size_t)n_rows * (2 * sizeof(struct row_outcome) + sizeof(uint32_t)) +
-                   request->parameters_bytes;
-    for (uint32_t i = 0; i < request->n_inputs; i++) {
-        const struct tensor *input = &request->inputs[i];
-        bytes += sizeof *input + strlen(input->spec.name) + input->bytes;
-        bytes += input->row_end ? request->n_rows * sizeof input->row_end[0] : 0;
-    }
-    for (uint32_t i = 0; i < request->n_outputs; i++)
-        bytes += sizeof(char *) + strlen(request->outputs[i]);
-    const struct predict_result *last = NULL;
-    for (uint32_t i = 0; i < request->n_rows; i++) {
-        const struct predict_result *result = request->rows[i].outcome.result;
-        if (result && result != last)
-            bytes += sizeof *result + result->bytes + result->arena.bytes;
-        last = result;
-    }
-    return bytes;
-}
 
 static bool reserve(_Atomic uint64_t *taken, uint64_t more, uint64_t most)
 {
@@ -280,192 +219,58 @@ static enum shadow_drop admit(struct shadow *shadow, uint32_t rows, size_t bytes
     return SHADOW_DROP_HELD;
 }
 
-/* --- a run: what it copies --- */
-
-/* NULL only when there is no memory. */
-static void *copy_bytes(struct arena *arena, const void *bytes, size_t length)
-{
-    void *copy = arena_alloc(arena, length ? length : 1);
-    if (copy && length)
-        memcpy(copy, bytes, length);
-    return copy;
-}
-
-static bool copy_tensor(struct arena *arena, const struct tensor *from, struct tensor *to)
-{
-    *to = *from;
-    to->spec.name = arena_text(arena, from->spec.name, strlen(from->spec.name));
-    to->data = copy_bytes(arena, from->data, from->bytes);
-    if (from->row_end)
-        to->row_end = copy_bytes(arena, from->row_end, (size_t)from->spec.shape[0] * sizeof from->row_end[0]);
-    return to->spec.name && to->data && (!from->row_end || to->row_end);
-}
-
-static bool copy_inputs(struct shadow_run *run, const struct request *request)
-{
-    struct tensor *inputs = arena_array(&run->arena, request->n_inputs, sizeof *inputs);
-    bool all = inputs != NULL;
-    for (uint32_t i = 0; all && i < request->n_inputs; i++)
-        all = copy_tensor(&run->arena, &request->inputs[i], &inputs[i]);
-    run->job.inputs = inputs;
-    run->job.n_inputs = request->n_inputs;
-    return all;
-}
-
-/* The outputs that were asked for, and parameters. */
-static bool copy_wishes(struct shadow_run *run, const struct request *request)
-{
-    const char **outputs = arena_array(&run->arena, request->n_outputs + 1, sizeof *outputs);
-    bool all = outputs != NULL;
-    for (uint32_t i = 0; all && i < request->n_outputs; i++)
-        all = (outputs[i] = arena_text(&run->arena, request->outputs[i], strlen(request->outputs[i])));
-    run->job.outputs = outputs;
-    run->job.n_outputs = request->n_outputs;
-    run->job.parameters = copy_bytes(&run->arena, request->parameters, request->parameters_bytes);
-    run->job.parameters_bytes = request->parameters_bytes;
-    return all && run->job.parameters;
-}
-
-/* Which rows, and what the primary said of them. */
-static bool keep_outcomes(struct shadow_run *run, const struct request *request, uint32_t n_rows)
-{
-    uint32_t *rows = arena_array(&run->arena, n_rows, sizeof *rows), at = 0;
-    run->job.outcomes = arena_array(&run->arena, n_rows, sizeof *run->job.outcomes);
-    run->primary = arena_array(&run->arena, n_rows, sizeof *run->primary);
-    if (!rows || !run->job.outcomes || !run->primary)
-        return false;
-    for (uint32_t i = 0; i < request->n_rows; i++) {
-        const struct row_outcome *outcome = &request->rows[i].outcome;
-        if (!is_comparable(outcome))
-            continue;
-        rows[at] = i;
-        run->primary[at] = *outcome;
-        run->primary[at].message = NULL; /* it lies in the request */
-        if (outcome->result)
-            predict_result_ref(outcome->result);
-        at++;
-    }
-    run->job.rows = rows;
-    run->job.entry.n_rows = n_rows;
-    return true;
-}
+/* --- a run sets out --- */
 
 static void run_home(struct job *job);
 static void run_is_late(struct loop_timer *timer);
 
-/* Rows that look alike from the outside may share a batch. */
-static void run_kind(struct shadow_run *run, const struct request *request, const struct config_version *to)
+static void run_over(struct shadow_run *run)
 {
-    const uint64_t no_digest[2] = {0, 0};
-    struct job *job = &run->job;
-    struct cache_key key =
-        cache_context_key(request->infer->cache, to->full_name, no_digest, job->inputs, job->n_inputs,
-                          job->outputs, job->n_outputs, job->parameters, job->parameters_bytes);
-    memcpy(job->entry.kind, key.word, sizeof job->entry.kind);
-}
-
-/* NULL: out of memory. What it holds has been admitted. */
-static struct shadow_run *run_new(struct shadow *shadow, struct request *request,
-                                  const struct config_version *to, uint32_t n_rows, size_t bytes)
-{
-    struct shadow_run *run = calloc(1, sizeof *run);
-    if (!run)
-        return NULL;
-    if (!copy_inputs(run, request) || !copy_wishes(run, request) || !keep_outcomes(run, request, n_rows)) {
-        arena_clear(&run->arena);
-        free(run);
-        return NULL;
-    }
-    run_kind(run, request, to);
-    run->job.loop = request->infer->loop;
-    run->job.home = run_home;
-    run->timer.fire = run_is_late;
-    run->shadow = shadow_ref(shadow);
-    run->version = version_ref(request->period->plan->versions[to->index]);
-    run->bytes = bytes;
-    run->shard = request->infer->shard;
-    run->request_id = request->id;
-    run->primary_call_us = request->call_us;
-    return run;
-}
-
-static void run_dies(struct loop_deferred *node)
-{
-    struct shadow_run *run = container_of(node, struct shadow_run, deferred);
-    arena_clear(&run->arena);
-    free(run);
-}
-
-/* References go at once, the memory at the end of the turn. */
-static void run_free(struct shadow_run *run)
-{
-    struct loop *loop = run->job.loop;
-    for (uint32_t i = 0; i < run->job.entry.n_rows; i++) {
-        predict_result_unref(run->primary[i].result);
-        predict_result_unref(run->job.outcomes[i].result);
-    }
     release(run->shadow, run->job.entry.n_rows, run->bytes);
-    version_unref(run->version);
     shadow_unref(run->shadow);
-    run->deferred.free_fn = run_dies;
-    loop_defer_free(loop, &run->deferred);
-}
-
-/* --- a run sets out --- */
-
-static void line_enter(struct shadow_line *line, struct shadow_run *run)
-{
-    run->next = line->first;
-    run->link = &line->first;
-    if (run->next)
-        run->next->link = &run->next;
-    line->first = run;
-}
-
-static void line_leave(struct shadow_run *run)
-{
-    *run->link = run->next;
-    if (run->next)
-        run->next->link = run->link;
+    shadow_run_free(run);
 }
 
 /* To a version, with what admit() has let in. False: out of memory; nothing is held. */
 static bool run_send(struct shadow *shadow, struct request *request, const struct config_version *to,
-                     uint32_t n_rows, size_t bytes, enum errand errand)
+                     uint32_t n_rows, size_t bytes, enum shadow_errand errand)
 {
     struct infer *infer = request->infer;
-    struct shadow_run *run = run_new(shadow, request, to, n_rows, bytes);
+    struct shadow_run *run = shadow_run_new(request, to, n_rows);
     uint64_t deadline_us = loop_now_us() + shadow->config->timeout_us;
     if (!run) {
         release(shadow, n_rows, bytes);
         return false;
     }
+    run->shadow = shadow_ref(shadow);
+    run->bytes = bytes;
     run->errand = errand;
-    run->job.background_calls = errand == ERRAND_NOISE ? 1 : shadow->config->calls;
+    run->timer.fire = run_is_late;
+    run->job.home = run_home;
+    run->job.background_calls = errand == SHADOW_NOISE ? 1 : shadow->config->calls;
     run->job.entry.deadline_us = deadline_us;
-    memset(run->job.outcomes, 0, n_rows * sizeof *run->job.outcomes);
     if (loop_timer_set(infer->loop, &run->timer, deadline_us) != GW_OK) {
-        run_free(run);
+        run_over(run);
         return false;
     }
-    line_enter(&infer->shadows, run);
+    shadow_line_enter(&infer->shadows, run);
     version_submit(run->version, &run->job);
     return true;
 }
 
 static void run_start(struct shadow *shadow, struct request *request, const struct config_version *to,
-                      enum errand errand)
+                      enum shadow_errand errand)
 {
-    uint32_t shard = request->infer->shard, n_rows = comparable_rows(request);
+    uint32_t shard = request->infer->shard, n_rows = shadow_run_rows(request);
     if (!n_rows)
         return;
-    size_t bytes = run_bytes(request, n_rows);
+    size_t bytes = shadow_run_bytes(request, n_rows);
     enum shadow_drop drop = admit(shadow, n_rows, bytes);
     if (drop == SHADOW_DROPS && !run_send(shadow, request, to, n_rows, bytes, errand))
         drop = SHADOW_DROP_MEMORY;
     if (drop != SHADOW_DROPS)
         count_dropped(shadow, shard, drop, n_rows);
-    else if (errand == ERRAND_ANSWERS)
+    else if (errand == SHADOW_ANSWERS)
         count_sent(shadow, shard, n_rows);
 }
 
@@ -480,9 +285,9 @@ void shadow_follow(struct request *request)
         struct shadow *shadow = shadows[i];
         if (version == request->version || !shadow_draws(shadow->salt, request->id, shadow->config->sample))
             continue;
-        run_start(shadow, request, version, ERRAND_ANSWERS);
+        run_start(shadow, request, version, SHADOW_ANSWERS);
         if (shadow_draws(shadow->noise_salt, request->id, shadow->config->noise))
-            run_start(shadow, request, request->version, ERRAND_NOISE);
+            run_start(shadow, request, request->version, SHADOW_NOISE);
     }
 }
 
@@ -526,7 +331,7 @@ static enum shadow_drop drop_cause(const struct shadow_run *run, uint32_t row)
     default:
         break;
     }
-    bool is_stale = run->errand == ERRAND_NOISE && first && outcome->result &&
+    bool is_stale = run->errand == SHADOW_NOISE && first && outcome->result &&
                     memcmp(first->digest, outcome->result->digest, sizeof first->digest) != 0;
     return is_stale ? SHADOW_DROP_STALE : SHADOW_DROPS;
 }
@@ -557,7 +362,7 @@ static void run_compare(const struct shadow_run *run, uint32_t row, struct compa
     const struct row_outcome *primary = &run->primary[row], *shadow = &run->job.outcomes[row];
     struct compare_row compared = compare_row(primary->result, primary->row, shadow->result, shadow->row,
                                               &run->shadow->limits, summary);
-    if (run->errand == ERRAND_ANSWERS)
+    if (run->errand == SHADOW_ANSWERS)
         keep_example(run, row, compared);
 }
 
@@ -566,7 +371,7 @@ static void run_home(struct job *job)
     struct shadow_run *run = container_of(job, struct shadow_run, job);
     struct compare_summary compared = {0};
     loop_timer_cancel(job->loop, &run->timer);
-    line_leave(run);
+    shadow_line_leave(run);
     for (uint32_t i = 0; i < job->entry.n_rows; i++) {
         enum shadow_drop drop = drop_cause(run, i);
         if (drop != SHADOW_DROPS)
@@ -576,7 +381,7 @@ static void run_home(struct job *job)
     }
     count_compared(run, &compared);
     count_calls(run);
-    run_free(run);
+    run_over(run);
 }
 
 /* --- what it came to --- */
@@ -591,10 +396,10 @@ void shadow_counts(const struct shadow *shadow, struct shadow_counts *counts)
     *counts = (struct shadow_counts){0};
     for (uint32_t i = 0; i < shadow->n_parts; i++) {
         const struct shadow_part *part = &shadow->parts[i];
-        counts->disagreed += metric_read(&part->disagreed[ERRAND_ANSWERS]);
-        counts->noise_disagreed += metric_read(&part->disagreed[ERRAND_NOISE]);
-        counts->compared += metric_read(&part->compared[ERRAND_ANSWERS]);
-        counts->noise_compared += metric_read(&part->compared[ERRAND_NOISE]);
+        counts->disagreed += metric_read(&part->disagreed[SHADOW_ANSWERS]);
+        counts->noise_disagreed += metric_read(&part->disagreed[SHADOW_NOISE]);
+        counts->compared += metric_read(&part->compared[SHADOW_ANSWERS]);
+        counts->noise_compared += metric_read(&part->compared[SHADOW_NOISE]);
     }
     if (counts->disagreed > counts->compared)
         counts->disagreed = counts->compared;
