@@ -1,7 +1,7 @@
 /*
- * worker_codec: proto/worker.proto and grpc.health.v1 <-> our structs. Bytes in, bytes out; no sockets.
- * The one home of protobuf-c on this side. Every byte from a replica is judged here before anyone
- * believes it: sizes, shapes, counts, datatypes, UTF-8 of names. Written in worker_codec.c, read in worker_judge.c.
+ * worker_codec: proto/worker.proto and grpc.health.v1 <-> our structs. Bytes in, bytes out; no sockets. Every byte from a
+ * replica is judged here before anyone believes it: sizes, shapes, counts, datatypes, UTF-8 of names.
+ * Written in worker_codec.c; answers are read in worker_judge.c, descriptions and health in worker_describe.c.
  */
 #ifndef XEBEC_REPLICA_WORKER_CODEC_H
 #define XEBEC_REPLICA_WORKER_CODEC_H

@@ -66,7 +66,7 @@ void buf_printf(struct buf *buf, const char *format, ...)
     va_end(args);
 }
 
-/* The length of the well-formed UTF-8 sequence at text (Unicode 15, table 3-7); 0 when it is not one. */
+/* Unicode 15, table 3-7. */
 static size_t utf8_sequence(const unsigned char *text, size_t left)
 {
     unsigned char lead = text[0];
@@ -85,6 +85,11 @@ static size_t utf8_sequence(const unsigned char *text, size_t left)
         if ((text[i] & 0xC0) != 0x80)
             return 0;
     return length;
+}
+
+size_t buf_utf8_sequence(const char *text, size_t left)
+{
+    return left ? utf8_sequence((const unsigned char *)text, left) : 0;
 }
 
 bool buf_is_utf8(const char *text, size_t length)

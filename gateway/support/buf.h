@@ -30,6 +30,8 @@ void buf_printf(struct buf *buf, const char *format, ...) GW_PRINTF(2, 3);
  */
 void buf_json_text(struct buf *buf, const char *text, size_t length);
 void buf_json_member(struct buf *buf, const char *key, const char *text); /* "key":"text"; key as it stands */
+/* The length of the well-formed UTF-8 sequence that text[0..left) begins with; 0: it begins with none. */
+size_t buf_utf8_sequence(const char *text, size_t left);
 /* Whether text[0..length) is well-formed UTF-8. */
 bool buf_is_utf8(const char *text, size_t length);
 void buf_clear(struct buf *buf); /* frees; empty and usable again */

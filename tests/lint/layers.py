@@ -20,7 +20,7 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"nghttp2/.*", {"replica/rpc_h2_session.c", "edge/http2.c"}),
     (r"http_parser\.h", {"edge/http1.c"}),
     (r"grpc/.*", {"replica/rpc_core.c", "replica/rpc_queue.h", "replica/rpc_queue.c"}),
-    (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_codec.c", "replica/worker_judge.c"}),
+    (r".*\.pb-c\.h|protobuf-c/.*", {"replica/worker_judge.c", "replica/worker_describe.c", "replica/worker_claims.h"}),
     (r"simdjson\.h", {"infer/codec_json.hh"}),
     (r"hiredis/.*", {"support/resp.c"}),
     (r"zlib\.h", {"edge/coding.c"}),
