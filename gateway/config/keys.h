@@ -64,6 +64,10 @@ struct key {
     const char *meaning;
 };
 
+/* config/key_table.c: all of them, in the order of the documentation. */
+extern const struct key key_table[];
+extern const size_t key_table_size;
+
 /* What all readers share. */
 struct config_reader {
     struct arena *arena; /* the configuration's */
