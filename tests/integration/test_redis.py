@@ -400,10 +400,9 @@ def test_full(new_redis, puppet, share):
     with Traffic(gateway) as traffic:
         wait_until(lambda: gateway.events("redis_stores_off"), gateway.log)
         traffic.wait_more(100)
-        assert answer(gateway.predict(input=[0])) == [0]
-        assert rows(gateway, "hit") >= 1
+        wait_until(lambda: answer(gateway.predict(input=[0])) == [0] and rows(gateway, "hit"), "a lookup in time to be found")
+        wait_until(lambda: gateway.metrics().sum("xebec_cache_redis_stores_total", outcome="skipped_off"), "a store to be skipped")
         assert gateway.status()["redis"]["shards"][0]["stores"] is False
-        assert gateway.metrics().sum("xebec_cache_redis_stores_total", outcome="skipped_off") > 0
         redis.ask("CONFIG", "SET", "maxmemory", 0)
         wait_until(lambda: gateway.events("redis_stores_on"), gateway.log)
     assert breakers(gateway) == ["closed"]
