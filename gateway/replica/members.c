@@ -31,7 +31,6 @@ static bool replica_join(struct members *members, struct replica *replica, uint3
 static bool replica_leave(struct members *members, struct replica *replica, uint32_t index, const char *why);
 static void members_bury(struct loop_timer *timer);
 static void members_count(struct members *members);
-static bool members_may_say(struct members *members);
 static void members_say(struct members *members, enum log_level level, const char *event, const char *address,
                         const char *why);
 
@@ -43,8 +42,7 @@ enum gw_status members_init(struct members *members, struct replica_home *home, 
     members->home = home;
     members->metrics = metrics;
     members->burial.fire = members_bury;
-    members->lines_left = LOG_BURST;
-    members->lines_us = loop_now_us();
+    log_quota_init(&members->quota, LOG_BURST, LOG_EVERY_US, loop_now_us());
     members->sources = calloc(version->n_addresses + 1, sizeof *members->sources);
     if (!members->sources || !members_measure(members, metrics) ||
         loop_timer_set(home->loop, &members->burial, UINT64_MAX) != GW_OK)
@@ -367,25 +365,12 @@ static void members_note(struct members *members, uint32_t index, const struct r
     }
 }
 
-static bool members_may_say(struct members *members)
-{
-    uint64_t periods = (loop_now_us() - members->lines_us) / LOG_EVERY_US;
-    members->lines_us += periods * LOG_EVERY_US;
-    members->lines_left =
-        members->lines_left + periods < LOG_BURST ? members->lines_left + (uint32_t)periods : LOG_BURST;
-    return members->lines_left > 0;
-}
-
 static void members_say(struct members *members, enum log_level level, const char *event, const char *address,
                         const char *why)
 {
-    if (!members_may_say(members)) {
-        members->unsaid++;
+    if (!log_quota_take(&members->quota, loop_now_us()))
         return;
-    }
     LOG_EVENT(level, event, LOG_TEXT("model", members->home->version->model),
               LOG_TEXT("version", members->home->version->version), LOG_TEXT("address", address),
-              LOG_TEXT("why", why), LOG_INT("unsaid", members->unsaid));
-    members->lines_left--;
-    members->unsaid = 0;
+              LOG_TEXT("why", why), LOG_INT("unsaid", log_quota_unsaid(&members->quota)));
 }

@@ -34,8 +34,7 @@ struct members {
     struct discovery *discovery; /* NULL: every address is fixed */
     struct loop_timer burial; /* closes those that have left; never off, only far away */
     struct metric *configured, *left_out, *lookups[DISCOVERY_OUTCOME_COUNT];
-    uint32_t lines_left, unsaid; /* of the log */
-    uint64_t lines_us;
+    struct log_quota quota;
 };
 
 /* Opens a replica for each fixed address, and asks for the names. GW_E_NO_MEMORY; members_clear() is owed either way. */

@@ -151,7 +151,7 @@ bool pool_call_is_stranded(const struct pool *pool, const struct pool_call *call
 
 bool pool_digest(const struct pool *pool, uint64_t digest[2])
 {
-    return replica_home_digest(&pool->home, digest);
+    return shared_digest_read(&pool->home.digest, digest);
 }
 
 uint64_t pool_crashes(const struct pool *pool)

@@ -92,8 +92,7 @@ struct replica *replica_new(struct replica_home *home, const char *address, cons
     replica->home = home;
     replica->id = id;
     replica->state = REPLICA_CONNECTING;
-    replica->lines_left = LOG_BURST;
-    replica->lines_us = loop_now_us();
+    log_quota_init(&replica->quota, LOG_BURST, LOG_EVERY_US, loop_now_us());
     replica->timer.fire = replica_timer_fired;
     if (loop_timer_set(home->loop, &replica->timer, UINT64_MAX) == GW_OK)
         replica->channel = rpc_channel_new(home->client, address, &options);
@@ -227,28 +226,6 @@ static struct replica *probe_end(struct probe *probe)
 
 /* --- Describe --- */
 
-/* Publishes the digest: readers take both halves and then see whether `turn` has moved meanwhile. */
-static void home_set_digest(struct replica_home *home, const uint64_t digest[2])
-{
-    uint32_t turn = atomic_load_explicit(&home->digest_turn, memory_order_relaxed);
-    atomic_store_explicit(&home->digest_turn, turn + 1, memory_order_relaxed);
-    atomic_store_explicit(&home->digest[0], digest[0], memory_order_release);
-    atomic_store_explicit(&home->digest[1], digest[1], memory_order_release);
-    turn = turn + 2 ? turn + 2 : 2;
-    atomic_store_explicit(&home->digest_turn, turn, memory_order_release);
-}
-
-bool replica_home_digest(const struct replica_home *home, uint64_t digest[2])
-{
-    for (;;) {
-        uint32_t turn = atomic_load_explicit(&home->digest_turn, memory_order_acquire);
-        digest[0] = atomic_load_explicit(&home->digest[0], memory_order_acquire);
-        digest[1] = atomic_load_explicit(&home->digest[1], memory_order_acquire);
-        if (turn % 2 == 0 && turn == atomic_load_explicit(&home->digest_turn, memory_order_relaxed))
-            return turn != 0;
-    }
-}
-
 /* It is what the configuration says. Whether it serves already, a Check tells. */
 static void replica_accept(struct replica *replica, const struct worker_description *description)
 {
@@ -256,7 +233,7 @@ static void replica_accept(struct replica *replica, const struct worker_descript
     replica->max_rows = description->max_rows;
     crypto_generichash((unsigned char *)replica->digest_hash, sizeof replica->digest_hash,
                        (const unsigned char *)description->digest, strlen(description->digest), NULL, 0);
-    home_set_digest(replica->home, replica->digest_hash);
+    shared_digest_write(&replica->home->digest, replica->digest_hash);
     pthread_mutex_lock(&replica->home->lock);
     snprintf(replica->digest, sizeof replica->digest, "%s", description->digest);
     pthread_mutex_unlock(&replica->home->lock);
@@ -552,18 +529,6 @@ static void replica_wake(struct replica *replica, uint64_t at_us)
 
 /* --- the log --- */
 
-static bool may_say(struct replica *replica)
-{
-    uint64_t periods = (loop_now_us() - replica->lines_us) / LOG_EVERY_US;
-    replica->lines_us += periods * LOG_EVERY_US;
-    replica->lines_left =
-        replica->lines_left + periods < LOG_BURST ? replica->lines_left + (uint32_t)periods : LOG_BURST;
-    if (replica->lines_left == 0)
-        return false;
-    replica->lines_left--;
-    return true;
-}
-
 /*
  * One line when a replica is up, down, refused or ejected and the log does not know yet. Too many: left out,
  * and made up for by the timer, so that the last line in the log is true.
@@ -587,13 +552,11 @@ static void replica_say(struct replica *replica)
         return;
     if (state == REPLICA_DESCRIBING && replica->describe_failures < SILENT_DESCRIBES)
         return;
-    if (!may_say(replica)) {
-        replica->unsaid++;
+    if (!log_quota_take(&replica->quota, loop_now_us()))
         return;
-    }
     LOG_EVENT(lines[state].level, lines[state].event, LOG_TEXT("model", replica->home->version->model),
               LOG_TEXT("version", replica->home->version->version), LOG_TEXT("address", replica->address),
-              LOG_TEXT("why", replica->why[0] ? replica->why : NULL), LOG_INT("unsaid", replica->unsaid));
+              LOG_TEXT("why", replica->why[0] ? replica->why : NULL),
+              LOG_INT("unsaid", log_quota_unsaid(&replica->quota)));
     replica->said = lines[state].said;
-    replica->unsaid = 0;
 }

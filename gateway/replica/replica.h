@@ -16,7 +16,9 @@
 #include <stdint.h>
 
 #include "replica/pool.h"
+#include "replica/shared_digest.h"
 #include "replica/trust.h"
+#include "support/log_quota.h"
 
 struct replica;
 struct probe;
@@ -32,10 +34,7 @@ struct replica_home {
     pthread_mutex_t lock; /* of the set of replicas, and of each one's state, why and digest; held only to change or copy them */
     void (*changed)(struct replica_home *home, const struct replica *replica); /* became ready, ceases to be, is down */
     _Atomic uint32_t n_ready; /* written by the loop, read by any thread */
-
-    /* The digest last described: written by the loop, read by any thread; a torn read sees `turn` move. */
-    _Atomic uint32_t digest_turn; /* odd while being written; 0: there is none */
-    _Atomic uint64_t digest[2];
+    struct shared_digest digest; /* the one last described; written by the loop */
 };
 
 struct replica {
@@ -74,9 +73,7 @@ struct replica {
 
     /* what the log was told */
     enum { SAID_NOTHING, SAID_UP, SAID_DOWN, SAID_REFUSED, SAID_EJECTED } said;
-    uint32_t unsaid;            /* changes left out since the last line, because there were too many */
-    uint32_t lines_left;
-    uint64_t lines_us;          /* when lines_left was last topped up */
+    struct log_quota quota;
 
     char address[];
 };
@@ -103,6 +100,5 @@ void replica_answered(struct replica *replica, uint32_t rows, uint32_t connectio
                       const char *words);
 
 void replica_picture(const struct replica *replica, struct replica_status *out); /* any thread, under home->lock */
-bool replica_home_digest(const struct replica_home *home, uint64_t digest[2]);   /* any thread */
 
 #endif
