@@ -129,7 +129,7 @@ static const struct pool_limits usual = {.calls_per_replica = 2,
                                          .retry_percent = 20,
                                          .hedge_percent = 5,
                                          .health_interval_us = 50000,
-                                         .health_timeout_us = 100000,
+                                         .health_timeout_us = 500000,
                                          .max_message_bytes = 1 << 18};
 
 /* Puppets, and a pool that has them all ready. */
