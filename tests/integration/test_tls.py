@@ -8,54 +8,11 @@ import threading
 
 import pytest
 
-from xebec_testing.certificates import Authority
 from xebec_testing.gateway import Gateway, one_model, run_xebec
 from xebec_testing.patience import PATIENCE, wait_until
 from xebec_testing.python_worker import PYTHON, SOURCES
-
-ECHO = os.environ["XEBEC_ECHO"]
-
-
-class Echo:
-    """The C SDK's echo worker at a free port; `options` are its command line's."""
-
-    def __init__(self, *options):
-        command = [ECHO, "--listen", "127.0.0.1:0", "--name", "m", "--version", "v1", "--input", "x:FP32:-1,-1", *options]
-        self.process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-        self.address = self.process.stderr.readline().split()[-1]
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-        self.process.stderr.close()
-
-
-@pytest.fixture
-def authority(tmp_path):
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def start(tmp_path):
-    """start(tls=..., model_tls=..., worker=[options]) -> Gateway"""
-    running = []
-
-    def run(tls=None, model_tls=None, worker=(), ready=True, **top):
-        echo = Echo(*worker)
-        running.append(echo)
-        model = {"tls": model_tls} if model_tls else {}
-        config = one_model([echo.address], outputs={"x": {"datatype": "FP32", "shape": [-1, -1]}}, model=model, **top)
-        config["models"]["m"].pop("output")
-        if tls:
-            config["tls"] = tls
-        gateway = Gateway(tmp_path, config)
-        running.append(gateway)
-        return gateway.wait_ready() if ready else gateway
-
-    yield run
-    for each in reversed(running):
-        each.stop()
-
+from xebec_testing.secure import (ask, authority, connect, read_reply, request, serving, start,  # noqa: F401
+                                  stranger)
 
 def curl(gateway, authority, *options, scheme="https"):
     """-> (exit status, body and then the HTTP version and the code)"""
@@ -64,34 +21,6 @@ def curl(gateway, authority, *options, scheme="https"):
          f"{scheme}://127.0.0.1:{gateway.port}/e/predict", "--json", '{"input": [1, 2, 3]}'],
         capture_output=True, text=True, timeout=PATIENCE)
     return result.returncode, result.stdout
-
-
-def connect(gateway, authority, pair=None, **versions):
-    context = ssl.create_default_context(cafile=str(authority.certificate))
-    for name, value in versions.items():
-        setattr(context, name, value)
-    if pair:
-        context.load_cert_chain(pair.certificate, pair.key)
-    return context.wrap_socket(socket.create_connection(gateway.address, PATIENCE), server_hostname="localhost")
-
-
-def ask(connection):
-    """One request on an HTTP/1.1 connection -> its status."""
-    body = b'{"input": [1, 2]}'
-    connection.sendall(b"POST /e/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                       % (len(body), body))
-    return int(read_reply(connection).split()[1])
-
-
-def read_reply(connection):
-    reply = b""
-    while b"\r\n\r\n" not in reply:
-        reply += connection.recv(65536) or pytest.fail(f"hung up after {reply}")
-    head, _, body = reply.partition(b"\r\n\r\n")
-    length = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")).split()[1])
-    while len(body) < length:
-        body += connection.recv(65536) or pytest.fail("cut off")
-    return head + b"\r\n\r\n" + body
 
 
 def serial_shown(gateway, authority):
@@ -114,15 +43,24 @@ def test_plain_http_is_told_so_in_words(start, authority):
     gateway.wait_metric(1, "xebec_tls_handshakes_total", outcome="plain_http")
 
 
-def test_clients_show_certificates_where_they_must(start, authority, tmp_path):
-    (tmp_path / "others").mkdir()
-    good, bad = authority.issue("client"), Authority(tmp_path / "others").issue("client")
+def test_clients_show_certificates_where_they_must(start, authority, stranger):
+    good, bad = authority.issue("client"), stranger.issue("client")
     gateway = start({**authority.issue("server").tls, "client_ca": str(authority.certificate)})
     assert curl(gateway, authority, "--cert", good.certificate, "--key", good.key)[1].endswith("200")
     for options in ((), ("--cert", bad.certificate, "--key", bad.key)):
         status, said = curl(gateway, authority, *options)
         assert status != 0 and said.endswith("000"), said
     gateway.wait_metric(2, "xebec_tls_handshakes_total", outcome="certificate")
+
+
+def test_clients_show_certificates_where_they_may(start, authority, stranger):
+    good, bad = authority.issue("client"), stranger.issue("client")
+    gateway = start({**authority.issue("server").tls, "client_ca": str(authority.certificate), "clients": "optional"})
+    for options in ((), ("--cert", good.certificate, "--key", good.key)):
+        assert curl(gateway, authority, *options)[1].endswith("200")
+    status, said = curl(gateway, authority, "--cert", bad.certificate, "--key", bad.key)
+    assert status != 0 and said.endswith("000"), said
+    gateway.wait_metric(1, "xebec_tls_handshakes_total", outcome="certificate")
 
 
 def test_an_old_tls_is_refused(start, authority):
@@ -163,8 +101,7 @@ def test_large_bodies_both_ways_to_a_client_that_takes_them_slowly(start, author
     numbers = list(range(200_000))
     body = json.dumps({"input": numbers}).encode()
     with connect(gateway, authority) as connection:
-        connection.sendall(b"POST /e/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                           % len(body) + body)
+        connection.sendall(request(body))
         reply = read_reply(connection)
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["output"] == numbers
 
@@ -226,19 +163,8 @@ def test_an_expired_certificate_is_warned_of(authority, start):
 def test_replicas_serve_tls_and_know_who_calls(start, authority, transport):
     server, client = authority.issue("server"), authority.issue("client")
     gateway = start(model_tls={"ca": str(authority.certificate), **client.tls}, transport=transport,
-                    worker=["--tls-certificate", server.certificate, "--tls-key", server.key,
-                            "--tls-client-ca", authority.certificate])
+                    worker=serving(server, authority.certificate))
     assert gateway.predict(input=[1, 2]).status == 200
-
-
-def test_a_replica_that_is_not_to_be_trusted_is_told_why(start, authority, tmp_path):
-    (tmp_path / "others").mkdir()
-    server = Authority(tmp_path / "others").issue("server")
-    gateway = start(model_tls={"ca": str(authority.certificate)}, ready=False,
-                    worker=["--tls-certificate", server.certificate, "--tls-key", server.key], transport="nghttp2")
-    (address, _), = gateway.replicas().items()
-    why = wait_until(lambda: next((r["why"] for r in gateway.replicas().values() if "verify" in r["why"]), None), "words")
-    assert "expected 127.0.0.1 by tls.ca" in why and address
 
 
 def test_a_python_worker_serves_tls(authority, tmp_path):
