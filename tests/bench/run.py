@@ -87,8 +87,8 @@ class Processes:
 
 class Gateway:
     def __init__(self, bench, name, floats, replica, batching, cache, slo="1s", connections=16384, store="memory: 64MiB",
-                 transport="nghttp2", shadow="", tensor="", shards=1):
-        """replica: an address, or a list of them. shadow: the address of m@next, which is asked every request of endpoint e, too. tensor: of x, instead of FP32."""
+                 transport="nghttp2", shadow="", tensor="", shards=1, tls=None):
+        """replica: an address, or a list of them. shadow: the address of m@next, which is asked every request of endpoint e, too. tensor: of x, instead of FP32. tls: its certificate and key."""
         self.processes, self.url = bench.processes, None
         port, admin = free_port(), free_port()
         replicas = json.dumps([replica] if isinstance(replica, str) else replica)
@@ -102,6 +102,7 @@ log: {{level: warn}}
 limits: {{connections: {connections}}}
 timeouts: {{idle: 10m}}
 mlflow: e
+{f"tls: {json.dumps(tls)}" if tls else ""}
 cache: {{{store}}}
 models:
   m:
@@ -113,7 +114,7 @@ endpoints:
   e: {{slo: {slo}, model: m@v{", shadow: [{model: m@next}]" if shadow else ""}}}
 """)
         self.process = self.processes.start(name, str(find_binary("xebec")), "serve", "--config", str(config))
-        self.port, self.url, self.admin = port, f"http://127.0.0.1:{port}/e/predict", f"http://127.0.0.1:{admin}"
+        self.port, self.url, self.admin = port, f"http{'s' if tls else ''}://127.0.0.1:{port}/e/predict", f"http://127.0.0.1:{admin}"
         wait_for(f"gateway {name}", lambda: status_of(self.admin + "/health/ready") == 200)
 
     def cpu_seconds(self):
@@ -659,13 +660,13 @@ def dialects(n):
     }
 
 
-def h2load(bench, port, name, ask):
+def h2load(bench, port, name, ask, scheme="http"):
     """Requests a second: 8 connections, 16 streams each. gRPC's errors are 200s, so that the length of what comes back is looked at, too."""
     path, body, headers = ask
     file = bench.folder / f"{name.replace(' ', '-')}.body"
     file.write_bytes(body)
     out = subprocess.run(["h2load", "-t1", "-c8", "-m16", f"-D{bench.seconds}", f"-d{file}", *(word for header in headers for word in ("-H", header)),
-                          f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
+                          f"{scheme}://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
     good = int(re.search(r"status codes: (\d+) 2xx", out)[1])
     data = int(re.search(r"\((\d+)\) data", out)[1])
     if " 0 4xx, 0 5xx" not in out or data < 5 * good or not good:
@@ -696,6 +697,67 @@ def cached_call(bench):
     return [row("4 floats, cached: OIP gRPC", "nghttp2's echo of the same frames", "rps", ours, theirs, 0.7)]
 
 
+NGINX_TLS = """
+worker_processes 1; daemon off; master_process off; error_log stderr warn; pid {folder}/nginx-tls.pid;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
+  server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; location / {{ return 200; }} }}
+}}
+"""
+HANDSHAKERS = 4  # at once: one alone mostly waits
+
+
+def nginx_tls(bench, tls):
+    """A server that does handshakes with the same certificate -> its port."""
+    port, conf = free_port(), bench.folder / "nginx-tls.conf"
+    conf.write_text(NGINX_TLS.format(folder=bench.folder, port=port, **tls))
+    bench.processes.start("nginx-tls", "/usr/sbin/nginx", "-p", str(bench.folder), "-c", str(conf))
+    wait_for("nginx", lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+    return port
+
+
+def handshakes(bench, port, how):
+    """A second, TLS 1.2. how: -new, each in full; or -reuse, each but the first resumed."""
+    command = ["openssl", "s_time", "-connect", f"127.0.0.1:{port}", "-tls1_2", how, "-time", str(bench.seconds)]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for _ in range(HANDSHAKERS)]
+    said = [run.communicate()[0] for run in runs]
+    return sum(int(re.search(r"(\d+) connections in \d+ real seconds", text)[1]) for text in said) / bench.seconds
+
+
+def tls_rows(bench, tls, floats):
+    """The same row by https and http: HTTP/1.1 kept alive, and HTTP/2."""
+    replica, ask = bench.noop(floats), dialects(floats)["Clipper JSON"]
+    script = bench.script(f"tls-{floats}", lua_body(floats_body(floats)))
+    sealed, plain = (Gateway(bench, f"tls-{floats}-{bool(pair)}", floats, replica, "policy: aimd", cache=False, tls=pair) for pair in (tls, None))
+    rps = bench.rps_in_turns(script, sealed.url, plain.url)
+    p50 = bench.in_turns(*(lambda url=url: bench.wrk(url, script, 1)[1] for url in (sealed.url, plain.url)))
+    h2 = bench.in_turns(lambda: h2load(bench, sealed.port, "tls", ask, "https"), lambda: h2load(bench, plain.port, "plain", ask))
+    sealed.stop()
+    plain.stop()
+    return [row(f"TLS, {floats} floats, HTTP/1.1, 32 connections", "without TLS", "rps", *rps),
+            row(f"TLS, {floats} floats, HTTP/1.1, 1 connection", "without TLS", "p50 us", *p50, at_most=True),
+            row(f"TLS, {floats} floats, HTTP/2, 8 connections of 16 streams", "without TLS", "rps", *h2)]
+
+
+def tls_handshakes(bench, tls):
+    gateway, port = Gateway(bench, "tls-handshakes", 4, bench.noop(4), "policy: aimd", cache=False, tls=tls), nginx_tls(bench, tls)
+    rows = []
+    for name, how in (("full", "-new"), ("resumed", "-reuse")):
+        ours, theirs = bench.in_turns(lambda: handshakes(bench, gateway.port, how), lambda: handshakes(bench, port, how))
+        rows.append(row(f"TLS 1.2 handshakes a second, {name}", "nginx, one worker", "per s", ours, theirs))
+    gateway.stop()
+    return rows
+
+
+def case_tls(bench):
+    """https against http on the same rows, and what a handshake costs."""
+    sys.path.insert(0, str(ROOT / "tests/support"))
+    from xebec_testing.certificates import Authority
+    tls = Authority(bench.folder).issue("server").tls
+    return tls_rows(bench, tls, 4) + tls_rows(bench, tls, 784) + tls_handshakes(bench, tls)
+
+
 def case_memory(bench):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit[1], limit[1]))
@@ -721,7 +783,7 @@ CASES = {"noop": case_noop, "cached": case_cached, "json784": case_json784, "lat
          "transport": case_transport, "large": case_large, "svm": case_svm, "all_miss": case_all_miss,
          "redis_hit": case_redis_hit, "redis_miss": case_redis_miss, "redis_paused": case_redis_paused,
          "shadow": case_shadow, "replicas": case_replicas, "shards": case_shards,
-         "dialects": case_dialects, "memory": case_memory}
+         "dialects": case_dialects, "tls": case_tls, "memory": case_memory}
 
 
 def row(case, baseline, unit, ours, theirs, asked=None, at_most=False):

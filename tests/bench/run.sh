@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 need=()
-for package in nginx-light wrk nghttp2-client redis-server redis-tools python3-sklearn python3-grpcio; do
+for package in nginx-light wrk nghttp2-client redis-server redis-tools python3-sklearn python3-grpcio openssl; do
     dpkg -s "$package" >/dev/null 2>&1 || need+=("$package")
 done
 if ((${#need[@]})); then
