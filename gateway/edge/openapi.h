@@ -1,5 +1,5 @@
 /*
- * openapi: GET /openapi.json, an OpenAPI 3.1 description of every path that this configuration serves to clients, made
+ * openapi: GET /openapi.json, an OpenAPI 3.1 description of every path that this configuration serves to clients over REST, made
  * from its endpoints and their signatures. Made once a shard, when first asked for; it goes with the period.
  * Source: spec.openapis.org/oas/v3.1.1. What its schemas promise: openapi_schemas.h.
  */
