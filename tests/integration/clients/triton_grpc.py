@@ -72,21 +72,15 @@ def watch(channel):
         return error.code().name
 
 
-def main():
-    address, datatype, rows, compression = (*sys.argv[1:], None)[:4]
-    array = numpy.array(json.loads(rows), dtype=triton_to_np_dtype(datatype))
-    if datatype == "BYTES":
-        array = numpy.vectorize(str.encode, otypes=[object])(array)
-    client = triton.InferenceServerClient(address)
+def ask(client, channel, address, array, datatype, compression):
     inputs = tensor(array, datatype)
     assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("e") and client.is_model_ready("e", "v1")
     assert not client.is_model_ready("nobody")
     answer = client.infer("e", inputs, outputs=[triton.InferRequestedOutput("y")], request_id="7", compression_algorithm=compression)
     named = client.infer("e", inputs, model_version="v1", client_timeout=10, headers={"x-xebec-priority": "high"})
     reply = answer.get_response(as_json=True)
-    channel = grpc.insecure_channel(address)
     database = ProtoReflectionDescriptorDatabase(channel)
-    print(json.dumps({
+    return {
         "server": client.get_server_metadata(as_json=True), "model": client.get_model_metadata("e", as_json=True),
         "config": client.get_model_config("e", as_json=True), "index": client.get_model_repository_index(as_json=True),
         "same": [is_same(answer, array), is_same(named, array), asyncio.run(ask_aio(address, array, datatype))],
@@ -99,7 +93,16 @@ def main():
         "health": {service: health(channel, service) for service in ("", "e", "inference.GRPCInferenceService", "nobody")},
         "watch": watch(channel), "services": sorted(database.get_services()),
         "file": database.FindFileContainingSymbol("inference.ModelInferRequest.InferInputTensor").name,
-    }))
+    }
+
+
+def main():
+    address, datatype, rows, compression = (*sys.argv[1:], None)[:4]
+    array = numpy.array(json.loads(rows), dtype=triton_to_np_dtype(datatype))
+    if datatype == "BYTES":
+        array = numpy.vectorize(str.encode, otypes=[object])(array)
+    with triton.InferenceServerClient(address) as client, grpc.insecure_channel(address) as channel:  # else their threads may hold up the end
+        print(json.dumps(ask(client, channel, address, array, datatype, compression)))
 
 
 main()
