@@ -138,8 +138,11 @@ class SoakClient:
         self.reconnect()
 
     def stammer(self):
-        """Bytes that are no request: an error, and the end of the connection."""
-        self.client.send(self.dice.randbytes(30).replace(b"\n", b"").replace(b"\r", b"") + b"\r\n\r\n")
+        """
+        Bytes that are no request: an error, and the end of the connection. The first of them is none of a method: what
+        begins like one, and goes on without HTTP, is another protocol, which would not understand an answer and gets none.
+        """
+        self.client.send(b"(" + self.dice.randbytes(30).replace(b"\n", b"").replace(b"\r", b"") + b"\r\n\r\n")
         must(self.client.read_reply().status in (400, 501, 505), "stammer")
         must(self.client.read_end() == b"", "stammer answered twice")
         self.tally["stammered"] += 1
