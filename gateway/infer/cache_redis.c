@@ -1,4 +1,4 @@
-/* cache_redis: lookups in the order of their life, then stores, then what operators see. */
+/* cache_redis: lookups in the order of their life, then what operators see. */
 #include "infer/cache_redis.h"
 
 #include <inttypes.h>
@@ -8,78 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "infer/cache_sample.h"
-#include "support/buf.h"
-#include "support/log.h"
+#include "infer/cache_redis_part.h"
+#include "infer/cache_redis_stores.h"
 
 enum {
     KEYS_A_COMMAND = 64,
-    VALUE_BYTES_MAX = 256 * 1024, /* larger answers are not worth a network */
-    REPLY_BYTES_MAX = KEYS_A_COMMAND * (VALUE_BYTES_MAX + 1024),
+    REPLY_BYTES_MAX = KEYS_A_COMMAND * (CACHE_REDIS_VALUE_MAX + 1024),
     COMMANDS_MAX = 4096, /* unanswered; and answers that wait to be stored */
     UNSENT_BYTES_MAX = 16 << 20,
-    KEY_ROOM = 320, /* prefix, format, model@version, hash: the configuration bounds them */
-    STORES_OFF_US = 5000000,
     TIMEOUTS_IN_A_ROW = 5,
     PROBE_LEAST_US = 100000,
     PROBE_MOST_US = 5000000,
-};
-
-/* How a row of a lookup ended. Order of row_words. */
-enum row_end {
-    ROW_HIT,
-    ROW_MISS,
-    ROW_CORRUPT,
-    ROW_EXPIRED,
-    ROW_ERROR,
-    ROW_TIMEOUT,
-    ROW_LOST,
-    ROW_GIVEN_UP,
-    ROW_SKIPPED_DOWN,
-    ROW_SKIPPED_FULL,
-    ROW_SKIPPED_SAMPLED,
-    ROW_SKIPPED_DIGEST,
-    ROW_END_COUNT
-};
-static const char *const row_words[ROW_END_COUNT] = {
-    "hit",  "miss",     "corrupt",      "expired",      "error",           "timeout",
-    "lost", "given_up", "skipped_down", "skipped_full", "skipped_sampled", "skipped_digest"};
-
-enum store_end {
-    STORE_STORED,
-    STORE_ERROR,
-    STORE_TIMEOUT,
-    STORE_LOST,
-    STORE_SKIPPED_DOWN,
-    STORE_SKIPPED_FULL,
-    STORE_SKIPPED_OFF,
-    STORE_SKIPPED_LARGE,
-    STORE_END_COUNT
-};
-static const char *const store_words[STORE_END_COUNT] = {
-    "stored", "error", "timeout", "lost", "skipped_down", "skipped_full", "skipped_off", "skipped_large"};
-
-/* One model version, as this shard sees it. */
-struct cache_redis_part {
-    struct cache_redis_part *next;
-    struct cache_redis *cache;
-    struct cache_sample sample;
-    _Atomic bool awaited; /* sample.awaited, for other threads */
-    struct metric *rows[ROW_END_COUNT], *stores[STORE_END_COUNT], *awaiting;
-    char prefix[KEY_ROOM - 2 * sizeof(struct cache_value_key)];
-    size_t prefix_length;
-    char version[];
-};
-
-/* An answer that waits for the end of the turn to be stored. */
-struct store {
-    struct cache_redis_part *part;
-    struct predict_result *answer;
-    uint32_t row;
-    uint64_t ttl_us;
-    struct cache_value_key key;
 };
 
 struct cache_redis {
@@ -90,13 +30,7 @@ struct cache_redis {
     struct cache_redis_part *parts;
     pthread_mutex_t lock; /* of the list of parts, where another thread reads it */
     struct histogram *seconds;
-    struct loop_task storing;
-    bool storing_posted, closing;
-    struct store *stores; /* n_stores of COMMANDS_MAX */
-    uint32_t n_stores;
-    struct buf value;
-    uint64_t stores_off_until_us; /* 0: on */
-    _Atomic bool stores_off;
+    struct cache_redis_stores stores;
 };
 
 /* One MGET of a lookup. */
@@ -117,65 +51,7 @@ struct cache_redis_lookup {
     struct cache_value_key keys[];
 };
 
-static uint64_t wall_ms(void)
-{
-    return loop_wall_us() / 1000;
-}
-
 /* --- set-up and take-down --- */
-
-static void store_all(struct loop_task *task);
-
-static bool part_open_metrics(struct cache_redis_part *part, struct metrics *metrics)
-{
-    const char *name = part->version;
-    bool all = true;
-    for (int i = 0; i < ROW_END_COUNT; i++) {
-        part->rows[i] = metrics_series(metrics, METRIC_CACHE_REDIS_ROWS,
-                                       METRIC_LABELS("version", name, "outcome", row_words[i]));
-        all = all && part->rows[i];
-    }
-    for (int i = 0; i < STORE_END_COUNT; i++) {
-        part->stores[i] = metrics_series(metrics, METRIC_CACHE_REDIS_STORES,
-                                         METRIC_LABELS("version", name, "outcome", store_words[i]));
-        all = all && part->stores[i];
-    }
-    part->awaiting = metrics_series(metrics, METRIC_CACHE_REDIS_AWAITING, METRIC_LABELS("version", name));
-    return all && part->awaiting;
-}
-
-/* Its series are given back: a counter that was never written loses nothing. */
-static void part_free(struct cache_redis_part *part)
-{
-    struct metrics *metrics = part->cache->setup.metrics;
-    for (int i = 0; i < ROW_END_COUNT; i++)
-        metrics_release(metrics, part->rows[i]);
-    for (int i = 0; i < STORE_END_COUNT; i++)
-        metrics_release(metrics, part->stores[i]);
-    metrics_release(metrics, part->awaiting);
-    free(part);
-}
-
-static struct cache_redis_part *part_new(struct cache_redis *cache, const char *version)
-{
-    size_t length = strlen(version) + 1;
-    struct cache_redis_part *part = calloc(1, sizeof *part + length);
-    if (!part)
-        return NULL;
-    part->cache = cache;
-    memcpy(part->version, version, length);
-    cache_sample_init(&part->sample);
-    atomic_init(&part->awaited, part->sample.awaited);
-    part->prefix_length =
-        (size_t)snprintf(part->prefix, sizeof part->prefix, "%s:%d:%s:", cache->setup.config->redis.prefix,
-                         CACHE_VALUE_FORMAT, version);
-    if (!part_open_metrics(part, cache->setup.metrics)) {
-        part_free(part);
-        return NULL;
-    }
-    metric_set(part->awaiting, 1);
-    return part;
-}
 
 static struct cache_redis_part *part_find(const struct cache_redis *cache, const char *version)
 {
@@ -188,8 +64,11 @@ static struct cache_redis_part *part_find(const struct cache_redis *cache, const
 struct cache_redis_part *cache_redis_part(struct cache_redis *cache, const char *version)
 {
     struct cache_redis_part *part = part_find(cache, version);
-    if (part || !(part = part_new(cache, version)))
+    if (part ||
+        !(part = cache_redis_part_new(cache->setup.metrics, cache->setup.config->redis.prefix, version)))
         return part;
+    part->cache = cache;
+    part->sink = &cache->stores;
     pthread_mutex_lock(&cache->lock);
     part->next = cache->parts;
     cache->parts = part;
@@ -227,35 +106,27 @@ struct cache_redis *cache_redis_new(const struct cache_redis_setup *setup)
     cache->setup = *setup;
     config_ref(cache->setup.config);
     pthread_mutex_init(&cache->lock, NULL);
-    cache->storing.run = store_all;
     crypto_generichash((unsigned char *)cache->no_digest, sizeof cache->no_digest, NULL, 0, NULL, 0);
-    cache->stores = calloc(COMMANDS_MAX, sizeof *cache->stores);
     cache->seconds = metrics_histogram(setup->metrics, METRIC_CACHE_REDIS_SECONDS, NULL);
-    if (cache->stores && cache->seconds)
+    if (cache->seconds)
         cache->redis = cache_connect(cache);
-    if (!cache->redis) {
-        cache_redis_free(cache);
-        return NULL;
-    }
-    return cache;
+    if (cache_redis_stores_init(&cache->stores, setup->loop, cache->redis, cache->name, COMMANDS_MAX) ==
+            GW_OK &&
+        cache->redis)
+        return cache;
+    cache_redis_free(cache);
+    return NULL;
 }
 
-static void stores_drop(struct cache_redis *cache)
+static void cache_destroy(struct cache_redis_stores *stores)
 {
-    while (cache->n_stores)
-        predict_result_unref(cache->stores[--cache->n_stores].answer);
-}
-
-static void cache_destroy(struct cache_redis *cache)
-{
+    struct cache_redis *cache = container_of(stores, struct cache_redis, stores);
     for (struct cache_redis_part *part = cache->parts, *next; part; part = next) {
         next = part->next;
-        part_free(part);
+        cache_redis_part_free(part, cache->setup.metrics);
     }
-    buf_clear(&cache->value);
     pthread_mutex_destroy(&cache->lock);
     config_unref(cache->setup.config);
-    free(cache->stores);
     free(cache);
 }
 
@@ -264,10 +135,7 @@ void cache_redis_free(struct cache_redis *cache)
     if (!cache)
         return;
     redis_free(cache->redis);
-    stores_drop(cache);
-    cache->closing = true;
-    if (!cache->storing_posted) /* else the task is the last to need it */
-        cache_destroy(cache);
+    cache_redis_stores_close(&cache->stores, cache_destroy);
 }
 
 /* --- lookups: whether --- */
@@ -302,46 +170,25 @@ uint64_t cache_redis_patience_us(const struct cache_redis_part *part, uint64_t n
     return quarter_us < command_us ? quarter_us : command_us;
 }
 
-static void part_decide(struct cache_redis_part *part)
-{
-    const struct cache_sample *sample = &part->sample;
-    if (!cache_sample_decide(&part->sample))
-        return;
-    atomic_store_explicit(&part->awaited, sample->awaited, memory_order_relaxed);
-    metric_set(part->awaiting, sample->awaited);
-    log_debug("redis_lookups", LOG_TEXT("version", part->version),
-              LOG_TEXT("mode", sample->awaited ? "awaited" : "sampled"),
-              LOG_REAL("hit_ratio", sample->hit_ratio), LOG_REAL("lookup_us", sample->lookup_us),
-              LOG_REAL("model_us", sample->model_us));
-}
-
 void cache_redis_model_took(struct cache_redis_part *part, uint64_t us)
 {
     cache_sample_model(&part->sample, us);
-    part_decide(part);
+    cache_redis_part_decide(part);
 }
 
 /* --- lookups: asking --- */
 
 static void ask_answered(void *owner, const struct redis_reply *reply);
 
-/* A key as Redis knows it, into text; returns its length. */
-static size_t key_text(const struct cache_redis_part *part, const struct cache_value_key *key,
-                       char text[KEY_ROOM])
-{
-    memcpy(text, part->prefix, part->prefix_length);
-    sodium_bin2hex(text + part->prefix_length, KEY_ROOM - part->prefix_length, key->hash, sizeof key->hash);
-    return part->prefix_length + 2 * sizeof key->hash;
-}
-
 static void ask_send(struct ask *ask)
 {
     struct cache_redis_lookup *lookup = ask->lookup;
     struct cache_redis_part *part = lookup->part;
     struct redis_word words[KEYS_A_COMMAND + 1] = {{"MGET", 4}};
-    char keys[KEYS_A_COMMAND][KEY_ROOM];
+    char keys[KEYS_A_COMMAND][CACHE_REDIS_KEY_ROOM];
     for (uint32_t i = 0; i < ask->count; i++)
-        words[i + 1] = (struct redis_word){keys[i], key_text(part, &lookup->keys[ask->first + i], keys[i])};
+        words[i + 1] =
+            (struct redis_word){keys[i], cache_redis_part_key(part, &lookup->keys[ask->first + i], keys[i])};
     ask->ticket = redis_send(part->cache->redis, words, ask->count + 1, ask_answered, ask);
     if (ask->ticket)
         lookup->n_open++;
@@ -405,10 +252,10 @@ static enum row_end row_judge(const struct cache_redis_lookup *lookup, uint32_t 
 {
     const struct cache_redis_question *question = &lookup->question;
     const uint8_t *bytes = (const uint8_t *)value->bytes;
-    uint64_t made_ms, now_ms = wall_ms(), ttl_ms = question->ttl_us / 1000;
+    uint64_t made_ms, now_ms = loop_wall_us() / 1000, ttl_ms = question->ttl_us / 1000;
     if (value->kind != REDIS_TEXT)
         return ROW_MISS;
-    if (value->length > VALUE_BYTES_MAX ||
+    if (value->length > CACHE_REDIS_VALUE_MAX ||
         !cache_value_intact(&lookup->keys[row], bytes, value->length, &made_ms))
         return ROW_CORRUPT;
     uint64_t age_ms =
@@ -454,7 +301,7 @@ static void lookup_over(struct cache_redis_lookup *lookup)
     struct cache_redis_part *part = lookup->part;
     uint64_t took_us = loop_now_us() - lookup->asked_us;
     cache_sample_lookup(&part->sample, took_us);
-    part_decide(part);
+    cache_redis_part_decide(part);
     if (lookup->question.told) {
         histogram_observe(part->cache->seconds, took_us);
         lookup->question.told(lookup->question.owner, lookup->found);
@@ -492,99 +339,7 @@ void cache_redis_give_up(struct cache_redis_lookup *lookup)
 void cache_redis_store(struct cache_redis_part *part, const struct cache_value_key *key,
                        struct predict_result *answer, uint32_t row, uint64_t ttl_us)
 {
-    struct cache_redis *cache = part->cache;
-    if (!redis_is_up(cache->redis)) {
-        metric_add(part->stores[STORE_SKIPPED_DOWN], 1);
-    } else if (cache->stores_off_until_us && loop_now_us() < cache->stores_off_until_us) {
-        metric_add(part->stores[STORE_SKIPPED_OFF], 1);
-    } else if (cache->n_stores == COMMANDS_MAX) {
-        metric_add(part->stores[STORE_SKIPPED_FULL], 1);
-    } else {
-        cache->stores[cache->n_stores++] = (struct store){
-            .part = part, .answer = predict_result_ref(answer), .row = row, .ttl_us = ttl_us, .key = *key};
-        if (!cache->storing_posted)
-            loop_post(cache->setup.loop, &cache->storing);
-        cache->storing_posted = true;
-    }
-}
-
-/* The server takes no writes: it is full, a replica, or cannot save. */
-static bool says_no_writes(const struct redis_reply *reply)
-{
-    return strncmp(reply->bytes, "OOM ", 4) == 0 || strncmp(reply->bytes, "READONLY ", 9) == 0 ||
-           strncmp(reply->bytes, "MISCONF ", 8) == 0 || strncmp(reply->bytes, "NOPERM ", 7) == 0;
-}
-
-static void stores_turn_off(struct cache_redis *cache, const char *why)
-{
-    bool were_on = !cache->stores_off_until_us;
-    cache->stores_off_until_us = loop_now_us() + STORES_OFF_US;
-    atomic_store_explicit(&cache->stores_off, true, memory_order_relaxed);
-    if (were_on)
-        log_warn("redis_stores_off", LOG_TEXT("client", cache->name), LOG_TEXT("why", why));
-}
-
-static void stores_turn_on(struct cache_redis *cache)
-{
-    cache->stores_off_until_us = 0;
-    atomic_store_explicit(&cache->stores_off, false, memory_order_relaxed);
-    log_info("redis_stores_on", LOG_TEXT("client", cache->name));
-}
-
-static void stored(void *owner, const struct redis_reply *reply)
-{
-    struct cache_redis_part *part = owner;
-    struct cache_redis *cache = part->cache;
-    enum store_end end = reply->kind == REDIS_LINE      ? STORE_STORED
-                         : reply->kind == REDIS_TIMEOUT ? STORE_TIMEOUT
-                         : reply->kind == REDIS_LOST    ? STORE_LOST
-                                                        : STORE_ERROR;
-    metric_add(part->stores[end], 1);
-    if (reply->kind == REDIS_ERROR && says_no_writes(reply))
-        stores_turn_off(cache, reply->bytes);
-    else if (end == STORE_STORED && cache->stores_off_until_us)
-        stores_turn_on(cache);
-}
-
-static enum store_end store_send(struct cache_redis *cache, const struct store *store)
-{
-    struct cache_redis_part *part = store->part;
-    char key[KEY_ROOM], ttl_ms[24];
-    size_t size = cache_value_size(store->answer, store->row);
-    if (!size || size > VALUE_BYTES_MAX)
-        return STORE_SKIPPED_LARGE;
-    cache->value.length = 0;
-    uint8_t *value = (uint8_t *)buf_reserve(&cache->value, size);
-    cache->value.failed = false; /* for the next one */
-    if (!value || cache_value_write(&store->key, wall_ms(), store->answer, store->row, value, size) != GW_OK)
-        return STORE_SKIPPED_FULL;
-    uint64_t ttl = store->ttl_us / 1000;
-    snprintf(ttl_ms, sizeof ttl_ms, "%" PRIu64, ttl ? ttl : 1);
-    const struct redis_word words[] = {{"SET", 3},
-                                       {key, key_text(part, &store->key, key)},
-                                       {value, size},
-                                       {"PX", 2},
-                                       {ttl_ms, strlen(ttl_ms)}};
-    bool sent = redis_send(cache->redis, words, sizeof words / sizeof words[0], stored, part) != 0;
-    return sent ? STORE_STORED : STORE_SKIPPED_FULL;
-}
-
-/* Later in the turn, when the replies are on their way. A store that was sent is counted when it is answered.
- */
-static void store_all(struct loop_task *task)
-{
-    struct cache_redis *cache = container_of(task, struct cache_redis, storing);
-    cache->storing_posted = false;
-    if (cache->closing) {
-        cache_destroy(cache);
-        return;
-    }
-    for (uint32_t i = 0; i < cache->n_stores; i++) {
-        enum store_end end = store_send(cache, &cache->stores[i]);
-        if (end != STORE_STORED)
-            metric_add(cache->stores[i].part->stores[end], 1);
-    }
-    stores_drop(cache);
+    cache_redis_stores_add(part->sink, part, key, answer, row, ttl_us);
 }
 
 /* --- what operators see --- */
@@ -592,7 +347,7 @@ static void store_all(struct loop_task *task)
 void cache_redis_status(struct cache_redis *cache, struct cache_redis_status *status)
 {
     redis_status(cache->redis, &status->redis);
-    status->stores_off = atomic_load_explicit(&cache->stores_off, memory_order_relaxed);
+    status->stores_off = cache_redis_stores_are_off(&cache->stores);
 }
 
 bool cache_redis_awaits(struct cache_redis *cache, const char *version)

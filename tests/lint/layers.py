@@ -27,7 +27,8 @@ LIBRARY_HOMES = [  # an include, and the only files that may have it
     (r"openssl/.*", {"support/tls.c", "support/tls_context.c"}),
     (r"yaml\.h", {"config/yaml.c"}),
     (r"sodium\.h|sodium/.*", {
-        "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/shadow.c", "infer/split.c",
+        "infer/cache.c", "infer/cache_value.c", "infer/cache_redis.c", "infer/cache_redis_part.c",
+        "infer/shadow.c", "infer/split.c",
         "judge/worst.c", "replica/replica.c", "main.c", "admin_permit.c",
         "rollouts/rollout_file.c", "rollouts/rollouts.c"}),
 ]
