@@ -28,15 +28,10 @@
 #include <stdint.h>
 
 #include "config/config.h"
-#include "infer/cache.h"
-#include "infer/cache_redis.h"
-#include "infer/codec.h"
-#include "infer/plan.h"
-#include "infer/shadow.h"
+#include "infer/period.h"
 #include "support/arena.h"
 #include "support/buf.h"
 #include "support/loop.h"
-#include "support/metrics.h"
 
 enum request_state {
     REQUEST_DECODING, REQUEST_ROUTING, REQUEST_CACHE_WAIT, REQUEST_AWAY, REQUEST_REPLYING, REQUEST_DONE,
@@ -88,47 +83,6 @@ struct row {
     bool tried;                /* with Redis, for better or worse */
     const struct cache_value_key *redis_key; /* under which its answer is to be stored in Redis; NULL: it is not */
 };
-
-/* What is known of a version: the shared part of its rows' cache keys, where it is always the same. */
-struct known_context {
-    uint64_t digest[2];
-    struct cache_key key;
-    struct cache_value_key redis;
-    struct cache_redis_part *redis_part; /* NULL until it was asked for */
-    bool is_known, is_redis_known;
-};
-
-/* One shard's side of a plan: from the turn in which it comes into force until the last request that went by it is freed. */
-struct period {
-    struct plan *plan;                /* one reference */
-    struct infer_metrics *metrics;    /* infer/request_metrics.c's */
-    struct known_context *contexts;   /* by config_version.index */
-    uint32_t open;                    /* requests not yet freed */
-    bool over;                        /* another has come into force */
-    struct buf description;           /* the edge's: of its endpoints, as OpenAPI; empty until somebody asked */
-};
-/* Any thread. NULL: out of memory. */
-struct period *period_new(struct metrics *metrics, struct plan *plan) GW_MUST_CHECK;
-void period_free(struct period *period); /* one that never came into force; NULL is harmless */
-
-/* What all requests of one shard share. */
-struct infer {
-    struct loop *loop;
-    struct period *period;            /* in force: what new requests go by */
-    struct cache *cache;              /* of 0 bytes where it is off */
-    struct cache_redis *redis;        /* borrowed; NULL: none. Set after infer_init() */
-    struct json_reader *json;
-    uint32_t shard;                   /* its number */
-    struct shadow_line shadows;       /* under way from here */
-    uint64_t next_id, id_step;        /* query ids: unique in this gateway, < 2^53 */
-    uint32_t open;                    /* requests not yet freed, of all periods */
-};
-/* shard: 0 .. shards - 1. Takes period over. GW_E_NO_MEMORY; then infer_clear() is still owed. */
-GW_MUST_CHECK enum gw_status infer_init(struct infer *infer, struct loop *loop, struct period *period,
-                                        struct cache *cache, uint32_t shard, uint32_t shards);
-/* Requests started from now on go by `period`, which is taken over; those in flight finish by theirs. The shard's thread. */
-void infer_enter(struct infer *infer, struct period *period);
-void infer_clear(struct infer *infer); /* no request may be open, and no shadow under way */
 
 struct request {
     struct infer *infer;
