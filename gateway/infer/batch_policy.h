@@ -24,9 +24,10 @@
  *                 and all after it late as well;
  *               - no more than eight times the largest batch seen lately: a line is not to be trusted far beyond.
  *             While all replicas are busy a batch is held back until one is about to be free, for until then it may
- *             grow, and more urgent rows may still be in it; but no row for longer than four of the longest calls. While one is idle a batch waits for the next row when that
- *             costs less than it saves: (rows + 1) * gap + rows * row_us < fixed_us, the expected waiting of all who wait,
- *             against the call that the next row would else need for itself; at most max_delay, never past a deadline.
+ *             grow, and more urgent rows may still be in it; but no row for longer than four of the longest calls.
+ *             While one is idle a batch waits for the next row when that costs less than it saves:
+ *             (rows + 1) * gap + rows * row_us < fixed_us, the expected waiting of all who wait, against the call that
+ *             the next row would else need for itself; at most max_delay, never past a deadline.
  */
 #ifndef XEBEC_INFER_BATCH_POLICY_H
 #define XEBEC_INFER_BATCH_POLICY_H

@@ -12,9 +12,10 @@
  *   outliers an observation counts as at most twice, or at least half, of what the line says (Huber's clipping, 1964).
  *            So a pause of the replica, however long, moves the line by 2/MEMORY_CALLS of its height, once.
  *   changes  the line is moved at once when the median of the last five observations says that the speed is another
- *            by a half: three calls after the change, while two outliers among five do nothing; and the means forget all but 8 calls' worth,
- *            for some of what they hold is the change mistaken for a slope. Smaller changes it follows within MEMORY_CALLS. Batches far larger or smaller than those before are no evidence of speed: they are what
- *            the slope is learned from.
+ *            by a half: three calls after the change, while two outliers among five do nothing; and the means forget
+ *            all but 8 calls' worth, for some of what they hold is the change mistaken for a slope. Smaller changes it
+ *            follows within MEMORY_CALLS. Batches far larger or smaller than those before are no evidence of speed:
+ *            they are what the slope is learned from.
  */
 #ifndef XEBEC_INFER_LATENCY_H
 #define XEBEC_INFER_LATENCY_H

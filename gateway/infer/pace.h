@@ -1,7 +1,7 @@
 /*
  * pace: every decision about the batches of one model version, put together: who is let in (admission, shares), when a
  * batch goes and how many rows it has (batch_policy, batch), and what is learned when it is back (latency).
- * Pure: no sockets, no timers, no clock. version.c drives it with gRPC calls and real time, tests/bench/batch_sim.c with
+ * Pure: no sockets, no timers, no clock. version.c drives it with gRPC calls and real time, tests/bench/batch_sim with
  * simulated ones.
  *
  *   pace_arrive()  -> queue ->  pace_next()  -> batch_take() ... pace_learn()
@@ -28,7 +28,10 @@ struct pace {
     uint64_t call_us; /* what a call takes from sending to reply, smoothed; 0 until one came back */
 };
 
-/* slo_us: the smallest of those who use the version; 0: nobody does. max_bytes: batch_limits.max_bytes. GW_E_NO_MEMORY; then there is nothing to clear. */
+/*
+ * slo_us: the smallest of those who use the version; 0: nobody does. max_bytes: batch_limits.max_bytes. GW_E_NO_MEMORY; then
+ * there is nothing to clear.
+ */
 GW_MUST_CHECK enum gw_status pace_init(struct pace *pace, const struct config_batching *batching, uint64_t slo_us,
                                        size_t max_bytes);
 void pace_clear(struct pace *pace); /* the queue must be empty; harmless when zeroed */
@@ -46,8 +49,8 @@ struct pace_verdict {
 };
 /*
  * Queues the entry, as batch_add(). GW_E_OVERLOAD: the queue is full, or rows would be late, and nobody gives way.
- * By a full queue all are refused, if nobody gives way. Else, while too little is known of the model to tell, and when a replica would else be idle, rows are let in: so
- * a model that has become fast again is found out.
+ * A full queue takes nobody for whom nobody gives way. One with room takes all while too little is known of the model to tell,
+ * and when a replica would else be idle: so a model that has become fast again is found out.
  */
 GW_MUST_CHECK enum gw_status pace_arrive(struct pace *pace, struct batch_entry *entry,
                                          const struct busy_outlook *replicas, uint64_t now_us,

@@ -38,7 +38,7 @@ struct plan {
 struct plan *plan_new(struct config *config) GW_MUST_CHECK;
 /* The same once more, before it is shared: its versions and splits, not copies of them. NULL: out of memory. */
 struct plan *plan_again(const struct plan *plan) GW_MUST_CHECK;
-/* Other weights for an endpoint: n_arms of them, as in split_new(). Before the plan is shared. False: out of memory; nothing changed. */
+/* Other weights for an endpoint: n_arms of them, as in split_new(). Before the plan is shared. False: no memory, nothing changed. */
 GW_MUST_CHECK bool plan_set_weights(struct plan *plan, const struct config_endpoint *endpoint, const double *weights);
 /*
  * The shadows of all endpoints, once the versions are there, before the plan is shared. Those that `former` (NULL: none) has
@@ -56,8 +56,8 @@ struct version *plan_find_version(const struct plan *plan, const struct config_v
  */
 GW_MUST_CHECK bool plan_keep_books(struct plan *plan, const struct plan *former);
 /*
- * Of an endpoint with a canary: what is known of its arms, for canary_judge(); `disagreement` from its shadow, where the candidate is one.
- * Any thread; the counts are 23 KiB.
+ * Of an endpoint with a canary: what is known of its arms, for canary_judge(); `disagreement` from its shadow, where the
+ * candidate is one. Any thread; the counts are 23 KiB.
  */
 void plan_count_arms(const struct plan *plan, const struct config_endpoint *endpoint, struct arm_counts counts[BOOK_ARMS]);
 /* Whether this very version is in it. */

@@ -17,8 +17,9 @@
  *        |           |  '--------'  no replica of the version is ready: once more, elsewhere
  *        '-----------'-----------'--- an error, or all rows known ---'
  *
- * The SLO is one timer, which stands for the patience with Redis while that is asked: when it fires, rows without an outcome get GW_E_DEADLINE: those waiting leave the cache's
- * line, those away are recalled. A client that hangs up does the same with GW_E_CANCELLED.
+ * The SLO is one timer, which stands for the patience with Redis while that is asked. When it fires, rows without an outcome
+ * get GW_E_DEADLINE: those waiting leave the cache's line, those away are recalled. A client that hangs up does the same with
+ * GW_E_CANCELLED.
  * Rows at home and rows away are never written by two threads: a job belongs to one side at a time.
  */
 #ifndef XEBEC_INFER_REQUEST_H
@@ -46,7 +47,8 @@ struct dialect {
     const char *name;
     /*
      * body -> request->inputs, n_inputs, n_rows, and what else it asks for (version, outputs).
-     * body[length..length+CODEC_PADDING) is readable, and lives as long as the request: tensors may point into it. On error request->err has words.
+     * body[length..length+CODEC_PADDING) is readable, and lives as long as the request: tensors may point into it. On error
+     * request->err has words.
      */
     enum gw_status (*decode)(struct request *request, const char *body, size_t length);
     /*
@@ -58,7 +60,8 @@ struct dialect {
     void (*write_error)(struct buf *out, enum gw_status status, const char *what);
     /*
      * How the end of a request, or its refusal, is said around the body, where that is not HTTP's status. what: words, of
-     * errors; arena: for texts, and may be full. NULL: HTTP says it. Bodies of a dialect that has it are coded by its own rules, not by HTTP's.
+     * errors; arena: for texts, and may be full. NULL: HTTP says it. Bodies of a dialect that has it are coded by its own
+     * rules, not by HTTP's.
      */
     void (*seal)(struct http_reply *reply, enum gw_status status, const char *what, struct arena *arena);
 };
@@ -146,13 +149,19 @@ struct request {
     struct loop_timer slo_timer;
 };
 
-/* endpoint: of the plan in force. NULL: out of memory. The request lies in `arena`, which must outlive it. done runs exactly once, perhaps inside request_start(). */
+/*
+ * endpoint: of the plan in force. The request lies in `arena`, which must outlive it. done runs exactly once, perhaps inside
+ * request_start(). NULL: out of memory.
+ */
 struct request *request_new(struct infer *infer, const struct config_endpoint *endpoint, const struct dialect *dialect,
                             struct arena *arena, uint64_t received_us, void (*done)(struct request *), void *client) GW_MUST_CHECK;
 void request_start(struct request *request, const char *body, size_t length);
 /* Instead of request_start(): it ends with this error, in its dialect. */
 void request_refuse(struct request *request, const struct gw_err *err);
-/* The client went away: rows are cancelled; done still runs, perhaps inside, with request->ending GW_E_CANCELLED. Harmless after done. */
+/*
+ * The client went away: rows are cancelled; done still runs, perhaps inside, with request->ending GW_E_CANCELLED. Harmless
+ * after done.
+ */
 void request_cancel(struct request *request);
 /* After done, and once the reply is sent: its shadows set out; drops references to answers; the memory goes with the arena. */
 void request_free(struct request *request);

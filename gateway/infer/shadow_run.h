@@ -36,7 +36,10 @@ uint32_t shadow_run_rows(const struct request *request);
  */
 size_t shadow_run_bytes(const struct request *request, uint32_t n_rows);
 
-/* The rows that can be compared, n_rows of them; the job's deadline, home and calls are the shadow's to set. NULL: out of memory. */
+/*
+ * The rows that can be compared, n_rows of them. The job's deadline, home and calls are the shadow's to set, as what is marked
+ * as its own. NULL: out of memory.
+ */
 struct shadow_run *shadow_run_new(struct request *request, const struct config_version *to, uint32_t n_rows) GW_MUST_CHECK;
 /* It is home, or was never sent. References go at once, the memory at the end of the turn. */
 void shadow_run_free(struct shadow_run *run);

@@ -49,9 +49,9 @@ void version_unref(struct version *version);
  */
 void version_submit(struct version *version, struct job *job);
 /*
- * The request wants its job back now: deadline passed, or client gone. Rows without an outcome get
- * `status`; those that waited in vain for a replica to become ready get GW_E_NO_REPLICA for GW_E_DEADLINE. On the thread of the request, while the job is out, at most once. home() then runs only when the recall has
- * been to the home shard and back, so that nothing there still points at the job.
+ * The request wants its job back now: deadline passed, or client gone. Rows without an outcome get `status`; those that
+ * waited in vain for a replica to become ready get GW_E_NO_REPLICA for GW_E_DEADLINE. home() then runs only when the recall has
+ * been to the home shard and back. On the thread of the request, while the job is out, at most once.
  */
 void version_recall(struct job *job, enum gw_status status);
 

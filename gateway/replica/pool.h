@@ -1,8 +1,8 @@
 /*
- * pool: the replicas of one model version: which are up, which is least loaded, and one Predict call
- * to the best of them, sent again elsewhere when a replica dies under it. Which replicas there are changes while
- * calls are in flight: names are asked for again and again (discovery.h), who comes and leaves is drawn in members.h.
- * Belongs to its home shard's thread, but for what says "any thread".
+ * pool: the replicas of one model version: which are up, which will be done first, and one Predict call to that, sent
+ * again elsewhere when a replica dies under it. Which replicas there are changes while calls are in flight: names are asked
+ * for again and again (discovery.h), who comes and leaves is drawn in members.h. Belongs to its home shard's thread, but for
+ * what says "any thread".
  *
  *   replica states:
  *     CONNECTING -> DESCRIBING -> READY <-> UNHEALTHY   (READY only after a health check; UNHEALTHY if it fails)
@@ -94,7 +94,7 @@ struct pool_call {
     uint64_t expected_us;       /* set by the caller: what such a call takes a replica on average; 0: unknown */
     bool is_untypical;          /* set by the caller: how long it takes tells nothing of the replica's speed */
     bool may_hedge;             /* set by the caller: somebody waits for it */
-    uint64_t busy_us;           /* when it is done: how long it kept its last replica, which is that of the answer, busy, without the call before it; */
+    uint64_t busy_us;           /* when it is done: how long it kept the replica that answered, or the last one, busy; */
     double slowness;            /* ... and what that replica's calls took so far, of the average */
     /*
      * Runs exactly once, on the loop, never inside pool_predict() or pool_cancel(). result is NULL unless
@@ -107,8 +107,8 @@ struct pool_call {
 };
 /*
  * Sends to the ready replica that is expected to be done with it first; where nothing is expected, to the one with the fewest
- * rows in flight. GW_E_NO_REPLICA: none is ready, has a slot and takes
- * so many rows; GW_E_TOO_LARGE: over max_message_bytes, or 2 GiB; GW_E_NO_MEMORY; on error `done` will not run.
+ * rows in flight. GW_E_NO_REPLICA: none is ready, has a slot and takes so many rows; GW_E_TOO_LARGE: over max_message_bytes,
+ * or 2 GiB; GW_E_NO_MEMORY; on error `done` will not run.
  * When the replica dies or sheds the call, and attempts, the retry budget and the deadline allow, it goes to
  * another replica, or to the same one once that has become ready again, by itself; it waits for a slot, and, if
  * it `waits`, for a replica to become ready. The budget is against storms of retries, so a replica that dies costs one

@@ -6,6 +6,8 @@
  *      |                        '----------------- a call was given up ---------------'
  *      '--- it connected anew; from ON_TRIAL and EJECTED alike
  *
+ * From EJECTED to ON_TRIAL at once, rested or not, when no other replica is left.
+ *
  * It is silent from the first of its calls that was given up as late (by a deadline, by who had asked, because a copy elsewhere
  * was quicker) until it answers again, whatever it says. Three such calls, none answered between, are an accident of one
  * replica when the others answer meanwhile, and the weather when they don't: so who ejects it asks them (choice.h). On trial it
@@ -33,7 +35,10 @@ struct trust {
 
 /* A call came back with any answer. Returns what the replica is now to be: the same, or trusted again. */
 enum trust_state trust_answered(struct trust *trust, uint64_t now_us);
-/* A call that was sent at sent_us was given up as late; one from before the last change does not count. Returns whether it is enough to eject the replica, if the others answer. */
+/*
+ * A call that was sent at sent_us was given up as late; one from before the last change does not count. Returns whether it is
+ * enough to eject the replica, if the others answer.
+ */
 bool trust_given_up(struct trust *trust, uint64_t sent_us);
 bool trust_has_rested(const struct trust *trust, uint64_t now_us);
 /* The one place where the state changes. */

@@ -51,8 +51,8 @@ GW_MUST_CHECK enum gw_status worker_predict_read(const uint8_t *bytes, size_t si
                                                  struct predict_result **result, struct gw_err *err);
 
 /*
- * The same without a copy: the bytes lie in `holder`, without a budget, which is taken over, and is empty afterwards, whatever comes
- * of it. Tensors' data stays where it is, so it is aligned to nothing.
+ * The same without a copy: the bytes lie in `holder`, without a budget, which is taken over, and is empty afterwards, whatever
+ * comes of it. Tensors' data stays where it is, so it is aligned to nothing.
  */
 GW_MUST_CHECK enum gw_status worker_predict_take(struct arena *holder, const uint8_t *bytes, size_t size,
                                                  uint32_t n_rows, const struct signature *declared,

@@ -57,7 +57,7 @@ static struct arena_block *block_new(struct arena_budget *budget, size_t bytes)
 
 static void block_free(struct arena_budget *budget, struct arena_block *block)
 {
-    if (!budget || block->bytes != FIRST_BLOCK || budget->n_spares >= SPARES_MAX) {
+    if (!budget || block->bytes != FIRST_BLOCK || budget->n_spares == SPARES_MAX) {
         free(block);
         return;
     }

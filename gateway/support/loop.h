@@ -52,7 +52,10 @@ void loop_set_poller(struct loop *loop, struct loop_poller *poller);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* any thread, and async-signal-safe */
 
-/* Runs tasks and deferred frees until there are none. For taking down what a stopped loop carried; any thread. False: there were none. */
+/*
+ * Runs tasks and deferred frees until there are none. For taking down what a stopped loop carried; any thread. False: there
+ * were none.
+ */
 bool loop_flush(struct loop *loop);
 
 /* CLOCK_MONOTONIC, microseconds. */

@@ -36,7 +36,10 @@ static inline struct wire wire_of(const void *bytes, size_t length)
     const uint8_t *at = bytes;
     return (struct wire){.at = at, .end = length ? at + length : at};
 }
-/* The next field. False at the end, and where the bytes are no message: then wire->malformed. Groups, which proto3 has not, are passed over, 16 deep at most. */
+/*
+ * The next field. False at the end, and where the bytes are no message: then wire->malformed. Groups, which proto3 has not, are
+ * passed over, 16 deep at most.
+ */
 GW_MUST_CHECK bool wire_next(struct wire *wire, struct wire_field *field);
 /* The number that begins here. False: there is none, and wire->malformed. */
 GW_MUST_CHECK bool wire_varint(struct wire *wire, uint64_t *value);
