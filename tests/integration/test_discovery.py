@@ -237,7 +237,7 @@ def test_more_addresses_than_a_version_may_have(names, new_replica, start_with):
     gateway = start_with("model").wait_ready()  # which it would not be without DNS over TCP
     wait_until(lambda: len(gateway.replicas()) == 256, lambda: f"256: {len(gateway.replicas())}")
     gateway.wait_metric(44, "xebec_replicas_left_out")
-    assert gateway.events("replicas_left_out")
+    wait_until(lambda: gateway.events("replicas_left_out"), "the line that says so")
     assert gateway.predict(input=[1]).json()["output"] == [1]
     names.names["model"] = ["127.0.0.2"]
     wait_replicas(gateway, ready=1)
@@ -375,7 +375,7 @@ def test_a_name_server_that_fails_changes_nothing(names, new_replica, start_with
         wait_replicas(gateway, ready=1)
         crowd.wait_for(100)
     crowd.must_all_be_right()
-    assert gateway.events("discovery_failed") and gateway.events("discovery_recovered")
+    wait_until(lambda: gateway.events("discovery_failed") and gateway.events("discovery_recovered"), "both lines")
     assert list(gateway.replicas()) == [well.address]
 
 

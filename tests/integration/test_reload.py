@@ -160,7 +160,8 @@ def test_the_file_is_watched_where_it_is_asked_for(puppet, gateway_for):
     config["endpoints"]["new"] = {"slo": "1s", "model": "m@v1"}
     rewrite(gateway, config)
     wait_until(lambda: gateway.predict("new", input=[1]).status == 200, "the new endpoint")
-    assert gateway.events("reloaded")[0]["who"] == "watch"
+    said = wait_until(lambda: gateway.events("reloaded"), "the line that says so")
+    assert said[0]["who"] == "watch"
     assert len(gateway.events("reload_refused")) == 1, "a bad file is read once"
 
 

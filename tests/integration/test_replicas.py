@@ -51,7 +51,7 @@ def test_the_gateway_may_start_first(puppet, start_gateway, shards):
     puppet.start()
     gateway.wait_ready()
     assert gateway.predict(input=[1]).json()["output"] == [1]
-    assert gateway.events("replica_up")
+    wait_until(lambda: gateway.events("replica_up"), "the line that says so")
 
 
 def test_a_replica_may_go_and_come_back(puppet, gateway_for):
@@ -104,7 +104,7 @@ def test_a_replica_that_contradicts_the_configuration_is_refused(puppet, start_g
     gateway = start_gateway(one_model([puppet.unix], endpoint=FAIL_AT_ONCE))
     why = gateway.wait_replica(puppet.unix, "refused")["why"]
     assert word in why
-    refusal = gateway.events("replica_refused")[0]
+    refusal = wait_until(lambda: gateway.events("replica_refused"), "the line that says so")[0]
     assert word in refusal["why"] and refusal["level"] == "warn"
     assert gateway.ask_admin("/health/ready").status == 503
     assert gateway.predict(input=[1]).status == 503

@@ -559,7 +559,8 @@ def test_a_record_of_the_judge_that_comes_between_does_not_undo_a_hard_stop(judg
     for gateway in (judge, other):
         wait_phase(gateway, "rolled_back")
         wait_weights(gateway, 1, 0)
-    assert [line["action"] for line in other.events("rollout_changed")][-2:] == ["adopted", "rolled_back"]
+    wait_until(lambda: [line["action"] for line in other.events("rollout_changed")][-2:] == ["adopted", "rolled_back"],
+               lambda: other.events("rollout_changed"))
 
 
 def test_a_canary_that_is_begun_anew_does_not_pay_for_the_last_one(judge_and_other, two):
