@@ -26,7 +26,7 @@ LAYERS = [
     ("config/config.c",  '"replica/tensor.h"', None),
     ("config/yaml.c",    "<yaml.h>",          None),
     ("support/arena.c",  "<string.h>",        None),
-    ("replica/worker_codec.c", '"worker.pb-c.h"', None),
+    ("replica/worker_judge.c", '"worker.pb-c.h"', None),
     ("support/arena.c",  '"replica/tensor.h"', "support is below replica"),
     ("support/arena.c",  '"config/config.h"', "support knows nothing of configuration"),
     ("replica/rpc.c",    '"infer/route.h"',   "replica is below infer"),
