@@ -35,7 +35,7 @@
     X(GW_E_NO_MEMORY,      503, 8,  "out_of_memory",       "the gateway is out of memory")         \
     X(GW_E_DRAINING,       503, 14, "draining",            "the gateway is shutting down")         \
     X(GW_E_DEADLINE,       504, 4,  "slo_missed",          "the latency objective was missed")     \
-    X(GW_E_HTTP_VERSION,   505, 3,  "http_version",        "only HTTP/1.0 and HTTP/1.1 are spoken")
+    X(GW_E_HTTP_VERSION,   505, 3,  "http_version",        "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken")
 
 enum gw_status {
 #define X(name, http, grpc, cause, words) name,

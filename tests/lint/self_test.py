@@ -77,6 +77,19 @@ DEPLOY = [  # a file, what stands there, what shall, and what is said of it
     ("deploy/kubernetes/production/kustomization.yaml", "name: xebec/gateway,", "name: xebec/gate,", "from where xebec/gateway comes"),
 ]
 
+DOCS = [  # what stands in a page, what shall, and what is said of it
+    ("README.md", "(docs/a.md#the-log)", "(docs/b.md)", "README.md: links to docs/b.md, which is not there"),
+    ("README.md", "#the-log)", "#the-logs)", "README.md: links to docs/a.md#the-logs; that page has no such heading"),
+    ("README.md", "gateway/support/err.h", "gateway/support/error.h", "names gateway/support/error.h, which is not there"),
+    ("README.md", "| 1.5x |", "| 2.5x |", "README.md: no-op | 2.5x: not a row of docs/benchmarks.md"),
+    ("docs/operating.md", "`xebec_rows_total`", "`xebec_rows`", "metric xebec_rows is not known"),
+    ("docs/operating.md", "`xebec_rows_total`", "rows", "metric xebec_rows_total is missing"),
+    ("docs/operating.md", "`replica_up`", "`replica_off`", "event replica_up is missing"),
+    ("docs/operating.md", "| `stopped`", "| `serving`, `stopped`", "event serving is not known"),
+    ("docs/rest.md", "| 503 |", "| 500 |", "cause 503 draining is missing"),
+    ("deploy/prometheus/alerts.yml", "xebec_rows_total", "xebec_lines_total", "alerts.yml: metric xebec_lines_total is not known"),
+]
+
 
 class Planted(unittest.TestCase):
     def setUp(self):
@@ -127,6 +140,28 @@ class Planted(unittest.TestCase):
         ]:
             with self.subTest(expected=expected):
                 code, said = self.config_docs(page, file)
+                self.assertEqual(code, 1, said)
+                self.assertIn(expected, said)
+
+    def test_docs(self):
+        self.write("README.md", "# X\n\n[log](docs/a.md#the-log), see gateway/support/err.h, `[no](link)`\n\n## How fast\n\n| no-op | 1.5x |\n")
+        self.write("docs/a.md", "# A\n\n## The `log`!\n\n```\n[no](link)\n```\n")
+        self.write("docs/benchmarks.md", "| no-op | 1.5x |\n")
+        self.write("docs/operating.md", "## The log\n\n| `replica_up` | info |\n| `stopped` | info |\n\n## More\n\n`xebec_rows_total`\n")
+        self.write("docs/rest.md", "## Errors\n\n| 503 | `draining` | |\n")
+        self.write("deploy/prometheus/alerts.yml", "expr: rate(xebec_rows_total[1m])\n")
+        self.write("gateway/support/metrics.h", 'X(METRIC_ROWS, COUNTER, "xebec_rows_total", "Rows.")\n')
+        self.write("gateway/support/err.h", 'X(GW_E_DRAINING, 503, 14, "draining", "the gateway is shutting down")\n')
+        self.write("gateway/main.c", 'log_info("stopped");\n{"replica_up", LOG_INFO_LEVEL}\nlog_debug("not_told");\n')
+        code, said = run(sys.executable, LINT / "docs.py", self.root)
+        self.assertEqual(code, 0, said)
+        for path, old, new, expected in DOCS:
+            with self.subTest(expected=expected):
+                was = (self.root / path).read_text(encoding="utf-8")
+                self.assertIn(old, was)
+                self.write(path, was.replace(old, new, 1))
+                code, said = run(sys.executable, LINT / "docs.py", self.root)
+                self.write(path, was)
                 self.assertEqual(code, 1, said)
                 self.assertIn(expected, said)
 
