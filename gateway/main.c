@@ -360,6 +360,8 @@ static int with_config(int argc, char **argv, const char *help, int (*run)(const
             path = argv[i] + 9;
         else if (!strcmp(argv[i], "--config") && i + 1 < argc)
             path = argv[++i];
+        else if (!strcmp(argv[i], "--config"))
+            return fail_usage(command, "--config wants a FILE", "");
         else
             return fail_usage(command, "cannot make sense of ", argv[i]);
     }

@@ -90,6 +90,13 @@ static bool take_option(struct command *command, int argc, char **argv, int *i)
     return true;
 }
 
+/* Whether an option that could not be taken is one of those that have a value: it stood last. */
+static bool lacks_value(const struct command *command, const char *option)
+{
+    return !strcmp(option, "--admin") || (command->needs_token && !strcmp(option, "--token-file")) ||
+           (command->takes_why && !strcmp(option, "--why"));
+}
+
 /* -1: go on; else the exit status. */
 static int parse(struct command *command, int argc, char **argv)
 {
@@ -103,7 +110,9 @@ static int parse(struct command *command, int argc, char **argv)
         if (argv[i][0] != '-' && command->n_words < WORDS_MAX)
             command->words[command->n_words++] = argv[i];
         else if (argv[i][0] != '-' || !take_option(command, argc, argv, &i))
-            return fail_usage(command, "cannot make sense of ", argv[i]);
+            return fail_usage(
+                command, lacks_value(command, argv[i]) ? "there is no value after " : "cannot make sense of ",
+                argv[i]);
     }
     return -1;
 }

@@ -315,9 +315,10 @@ void clipper_handle(struct infer *infer, struct exchange *exchange)
     const struct config_endpoint *endpoint = config_endpoint(infer->period->plan->config, name, name_length);
     if (!clipper_owns(message->path))
         reply_not_found(exchange, &clipper_dialect, message->path, message->path_length,
-                        ": no such path; predictions are at /{endpoint}/predict");
+                        ": no such path; predictions are at POST /{endpoint}/predict, and GET /openapi.json "
+                        "describes all that there is");
     else if (!endpoint)
-        reply_not_found(exchange, &clipper_dialect, name, name_length, ": no endpoint has this name");
+        reply_not_found(exchange, &clipper_dialect, name, name_length, NO_ENDPOINT);
     else if (verb_is(verb, "update"))
         reply_error(exchange, &clipper_dialect, GW_E_NOT_IMPLEMENTED, NULL,
                     "feedback is not taken: no selection policy learns from it");

@@ -17,6 +17,7 @@
 #include "edge/predict.h"
 
 enum { COLUMNS_MAX = 4096 };
+#define NO_MLFLOW "no endpoint answers here: the configuration has no `mlflow`"
 
 struct decoding {
     struct request *request;
@@ -57,6 +58,14 @@ static bool has_column(const struct decoding *decoding, const struct tensor_buil
     return false;
 }
 
+static enum gw_status refuse_column(const struct signature *signature, const struct json_value *value,
+                                    struct gw_err *err)
+{
+    char names[TENSOR_NAMES_ROOM];
+    return json_refuse(value, err, "the endpoint has no input of this name; it has: %s",
+                       tensor_spec_names(signature->inputs, signature->n_inputs, names));
+}
+
 static enum gw_status decode_column_name(void *owner, uint32_t index, struct json_value *value,
                                          struct gw_err *err)
 {
@@ -70,7 +79,7 @@ static enum gw_status decode_column_name(void *owner, uint32_t index, struct jso
         return status;
     struct tensor_builder *column = column_named(decoding, name);
     if (!column && !decoding->is_whole_row)
-        return json_refuse(value, err, "the endpoint has no input of this name");
+        return refuse_column(decoding->request->endpoint->signature, value, err);
     if (column && has_column(decoding, column))
         return json_refuse(value, err, "given twice");
     decoding->columns[index] = column;
@@ -472,8 +481,12 @@ static void reply_text(struct exchange *exchange, enum gw_status status, const c
 static void reply_health(struct infer *infer, struct exchange *exchange)
 {
     const struct config_endpoint *endpoint = infer->period->plan->config->mlflow;
+    if (!endpoint) {
+        reply_error(exchange, &mlflow_dialect, GW_E_NOT_FOUND, NULL, NO_MLFLOW);
+        return;
+    }
     bool ready = false;
-    for (uint32_t i = 0; endpoint && i < endpoint->n_arms && !ready; i++)
+    for (uint32_t i = 0; i < endpoint->n_arms && !ready; i++)
         ready = version_is_ready(infer->period->plan->versions[endpoint->arms[i].version->index]);
     reply_text(exchange, ready ? GW_OK : GW_E_NOT_FOUND, "application/json", "\n");
 }
@@ -496,8 +509,7 @@ static void invoke(struct infer *infer, struct exchange *exchange)
     bool json = http_message_is(message, "application/json", false),
          csv = http_message_is(message, "text/csv", false);
     if (!endpoint)
-        reply_error(exchange, &mlflow_dialect, GW_E_NOT_FOUND, NULL,
-                    "no endpoint answers here: the configuration has no `mlflow`");
+        reply_error(exchange, &mlflow_dialect, GW_E_NOT_FOUND, NULL, NO_MLFLOW);
     else if ((!json && !csv) || !has_known_parameters(type))
         reply_text(
             exchange, GW_E_MEDIA_TYPE, "text/plain",

@@ -342,7 +342,7 @@ static void handle_models(struct infer *infer, struct exchange *exchange, const 
         return;
     }
     if (!place.endpoint) {
-        reply_not_found(exchange, &oip_dialect, name.text, name.length, ": no endpoint has this name");
+        reply_not_found(exchange, &oip_dialect, name.text, name.length, NO_ENDPOINT);
         return;
     }
     if (segment_is(verb, "versions")) {
@@ -350,7 +350,7 @@ static void handle_models(struct infer *infer, struct exchange *exchange, const 
         place.arm = route_named(place.endpoint, version.text, version.length);
         if (!place.arm) {
             reply_not_found(exchange, &oip_dialect, version.text, version.length,
-                            ": the endpoint has no such version");
+                            ": the endpoint has no such version; GET /v2/models/{endpoint} lists them");
             return;
         }
         verb = next_segment(&path);

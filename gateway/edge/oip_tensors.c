@@ -26,6 +26,14 @@ static const struct tensor_spec *find_spec(const struct tensor_spec *specs, uint
     return NULL;
 }
 
+static enum gw_status refuse_name(struct gw_err *err, const char *what, const char *name,
+                                  const struct tensor_spec *specs, uint32_t n)
+{
+    char names[TENSOR_NAMES_ROOM];
+    return gw_err_set(err, GW_E_INVALID, "%s %.64s: the model has no %s of this name; it has: %s", what, name,
+                      what, tensor_spec_names(specs, n, names));
+}
+
 /* The shape as the client wrote it, for words. */
 static struct tensor_spec told_spec(const struct oip_told *told, const struct tensor_spec *declared)
 {
@@ -65,7 +73,7 @@ enum gw_status oip_inputs_take(struct request *request, const struct oip_told *t
     const struct tensor_spec *declared = find_spec(signature->inputs, signature->n_inputs, told->name);
     struct gw_err *err = &request->err;
     if (!declared)
-        return gw_err_set(err, GW_E_INVALID, "input %.64s: the model has no input of this name", told->name);
+        return refuse_name(err, "input", told->name, signature->inputs, signature->n_inputs);
     *input = &request->inputs[declared - signature->inputs];
     if ((*input)->spec.dims)
         return gw_err_set(err, GW_E_INVALID, "input %s: given twice", declared->name);
@@ -183,8 +191,7 @@ enum gw_status oip_outputs_want(struct request *request, const char *const *name
     }
     for (uint32_t i = 0; i < n; i++)
         if (!find_spec(signature->outputs, signature->n_outputs, names[i]))
-            return gw_err_set(&request->err, GW_E_INVALID,
-                              "output %.64s: the model has no output of this name", names[i]);
+            return refuse_name(&request->err, "output", names[i], signature->outputs, signature->n_outputs);
     if (n == 0 || n == signature->n_outputs)
         return GW_OK;
     const char **outputs = arena_array(request->arena, n, sizeof *outputs);

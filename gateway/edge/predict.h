@@ -26,6 +26,8 @@ void reply_error(struct exchange *exchange, const struct dialect *dialect, enum 
 /* 404: the first 80 bytes of what, then the advice. */
 void reply_not_found(struct exchange *exchange, const struct dialect *dialect, const char *what, size_t length,
                      const char *advice);
+/* The advice after the name of an endpoint that there is not. */
+#define NO_ENDPOINT ": no endpoint has this name; GET /v2/models lists them"
 /* When a client may come again, for those statuses after which it may; else NULL. */
 const char *reply_retry_header(enum gw_status status);
 

@@ -447,8 +447,9 @@ static bool take_arm(struct place *place, const char **at)
         return true;
     if (copy)
         reply_not_found(place->exchange, &tfs_dialect, name, length,
-                        by_label ? ": the endpoint has no arm of this name"
-                                 : ": the endpoint has no such version");
+                        by_label
+                            ? ": the endpoint has no arm of this name"
+                            : ": the endpoint has no such version; GET /v1/models/{endpoint} lists them");
     else
         reply_error(place->exchange, &tfs_dialect, GW_E_NO_MEMORY, NULL, gw_status_words(GW_E_NO_MEMORY));
     return false;
@@ -465,7 +466,7 @@ void tfs_handle(struct infer *infer, struct exchange *exchange)
     size_t length = strcspn(at, ":/");
     place.endpoint = config_endpoint(infer->period->plan->config, at, length);
     if (!place.endpoint) {
-        reply_not_found(exchange, &tfs_dialect, at, length, ": no endpoint has this name");
+        reply_not_found(exchange, &tfs_dialect, at, length, NO_ENDPOINT);
         return;
     }
     at += length;

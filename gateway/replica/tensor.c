@@ -151,3 +151,19 @@ char *tensor_spec_text(const struct tensor_spec *spec, char *text, size_t room)
         snprintf(text + at, room - (size_t)at, "]");
     return text;
 }
+
+char *tensor_spec_names(const struct tensor_spec *specs, uint32_t n, char text[TENSOR_NAMES_ROOM])
+{
+    static const char more[] = "...";
+    size_t length = 0, room = TENSOR_NAMES_ROOM - sizeof more; /* of what is shown, if more follows */
+    text[0] = '\0';
+    for (uint32_t i = 0; i < n; i++) {
+        const char *between = i ? ", " : "";
+        if (length + strlen(between) + strlen(specs[i].name) > room) {
+            snprintf(text + length, TENSOR_NAMES_ROOM - length, "%s", more);
+            break;
+        }
+        length += (size_t)snprintf(text + length, TENSOR_NAMES_ROOM - length, "%s%s", between, specs[i].name);
+    }
+    return text;
+}

@@ -72,5 +72,8 @@ GW_MUST_CHECK enum gw_status tensor_index_bytes(const uint8_t *data, size_t byte
                                                 size_t elements_a_row, uint32_t *row_end);
 /* "FP32[-1,64]" into text; returns text. */
 char *tensor_spec_text(const struct tensor_spec *spec, char *text, size_t room);
+/* "pixels, caption", for people; cut with "..." where the room ends. Returns text. */
+enum { TENSOR_NAMES_ROOM = 128 };
+char *tensor_spec_names(const struct tensor_spec *specs, uint32_t n, char text[TENSOR_NAMES_ROOM]);
 
 #endif

@@ -107,7 +107,8 @@ def test_without_a_configured_endpoint(puppet, gateway_for):
     gateway = gateway_for(puppet)
     reply = invoke(gateway, {"instances": [[1]]})
     assert (reply.status, reply.json()["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
-    assert ask_once(gateway.address, "GET", "/ping").status == 404
+    reply = ask_once(gateway.address, "GET", "/ping")
+    assert reply.status == 404 and "no `mlflow`" in reply.json()["message"]
 
 
 def test_an_endpoint_that_is_not_there(tmp_path):

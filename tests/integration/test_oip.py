@@ -72,9 +72,9 @@ def test_what_triton_is_told(puppet, gateway_for, triton):
     assert told["config"]["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [3]}]
     assert told["index"] == [{"name": "e", "version": "v1", "state": "READY", "reason": ""}]
     assert told["stats"][0] == told["stats"][1] == told["stats"][2]
-    assert told["no model"] == ["404", "nobody: no endpoint has this name"]
-    assert told["no version"] == ["404", "nine: the endpoint has no such version"]
-    assert told["unknown output"] == ["400", "output z: the model has no output of this name"]
+    assert told["no model"] == ["404", "nobody: no endpoint has this name; GET /v2/models lists them"]
+    assert told["no version"] == ["404", "nine: the endpoint has no such version; GET /v2/models/{endpoint} lists them"]
+    assert told["unknown output"] == ["400", "output z: the model has no output of this name; it has: y"]
     assert told["load"][0] == "501"
 
 
@@ -86,7 +86,7 @@ def test_tritons_asynchronous_client(puppet, gateway_for, how):
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["same"] == [True] * 8 and told["ids"] == list("01234567") and told["model"]["versions"] == ["v1"]
-    assert told["no model"] == ["404", "nobody: no endpoint has this name"]
+    assert told["no model"] == ["404", "nobody: no endpoint has this name; GET /v2/models lists them"]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

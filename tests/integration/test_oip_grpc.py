@@ -65,7 +65,7 @@ def test_what_triton_is_told(puppet, gateway_for, triton):
     assert told["index"] == {"models": [{"name": "e", "version": "v1", "state": "READY"}]}
     assert told["no model"] == ["StatusCode.NOT_FOUND", "nobody: no endpoint has this name"]
     assert told["no version"] == ["StatusCode.NOT_FOUND", "nine: the endpoint has no such version"]
-    assert told["unknown output"] == ["StatusCode.INVALID_ARGUMENT", "output z: the model has no output of this name"]
+    assert told["unknown output"] == ["StatusCode.INVALID_ARGUMENT", "output z: the model has no output of this name; it has: y"]
     for entry, in told["statistics"]:
         assert (entry["name"], entry["version"]) == ("e", "v1") and int(entry["inference_count"]) >= 100
         assert int(entry["inference_stats"]["success"]["count"]) >= 20 and int(entry["inference_stats"]["compute_infer"]["ns"]) > 0

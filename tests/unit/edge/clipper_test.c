@@ -178,7 +178,7 @@ Test(decode, refusals_say_what_and_where)
         {person, 2, GW_E_INVALID, "{\"input\": {\"age\": 7, \"age\": 7, \"name\": \"a\"}}",
          "input.age: given twice"},
         {person, 2, GW_E_INVALID, "{\"input\": {\"ag\": 7}}",
-         "input.ag: the endpoint has no input of this name"},
+         "input.ag: the endpoint has no input of this name; it has: age, name"},
         {person, 2, GW_E_INVALID, "{\"input_batch\": []}", "input_batch: expected at least one row"},
         {person, 2, GW_E_INVALID, "{\"input_batch\": {\"age\": 7}}",
          "input_batch: expected a list, got an object"},

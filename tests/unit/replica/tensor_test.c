@@ -166,6 +166,25 @@ Test(tensor, specs_are_written_for_people_and_cut_to_the_room)
     }
 }
 
+Test(tensor, names_are_written_for_people_and_cut_to_the_room)
+{
+    struct tensor_spec specs[40];
+    char text[TENSOR_NAMES_ROOM];
+    for (unsigned i = 0; i < 40; i++)
+        specs[i] = (struct tensor_spec){.name = i < 2 ? "x" : "caption"};
+    cr_assert_str_eq(tensor_spec_names(specs, 0, text), "");
+    cr_assert_str_eq(tensor_spec_names(specs, 1, text), "x");
+    cr_assert_str_eq(tensor_spec_names(specs, 3, text), "x, x, caption");
+    cr_assert_str_eq(tensor_spec_names(specs, 15, text) + strlen(text) - 9, ", caption", "all of them fit");
+    tensor_spec_names(specs, 40, text);
+    cr_assert_lt(strlen(text), sizeof text);
+    cr_assert_str_eq(text + strlen(text) - 10, "caption...");
+    specs[0].name = "a name that is longer than all the room that there is, which is one hundred and "
+                    "twenty-eight bytes, and "
+                    "so it is not shown at all";
+    cr_assert_str_eq(tensor_spec_names(specs, 1, text), "...");
+}
+
 Test(tensor, a_nan_is_found_in_its_row_alone_and_infinity_is_none)
 {
     static const double fp64[] = {1, INFINITY, -NAN, 0};
