@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Checks what the pages say against what is there: links and their anchors, files that are named, metrics, events of the
-log, causes of errors, and the figures of the README against those of docs/benchmarks.md.
+log, causes of errors, the figures of the README against those of docs/benchmarks.md; and that the README leads to every page.
 
     docs.py [ROOT]
 
@@ -67,6 +67,14 @@ def check_links(tree):
                 yield f"{tree.name(page)}: links to {target}; that page has no such heading"
 
 
+def check_pages(tree):
+    """Whoever begins at the README finds every page."""
+    linked = {target.partition("#")[0] for target in LINK.findall(tree.text("README.md"))}
+    for page in sorted((tree.root / "docs").glob("*.md")):
+        if tree.name(page) not in linked:
+            yield f"README.md: does not link to {tree.name(page)}"
+
+
 def check_files(tree):
     """Files that pages name, from the root, from gateway/, or from the folder of the page."""
     for page in tree.pages:
@@ -126,7 +134,7 @@ def check_figures(tree):
 
 def main():
     tree = Tree(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2])
-    checks = [check_links, check_files, check_metrics, check_events, check_causes, check_figures]
+    checks = [check_links, check_pages, check_files, check_metrics, check_events, check_causes, check_figures]
     problems = [problem for check in checks for problem in check(tree)]
     print(*problems, f"{len(tree.pages)} pages, {len(problems)} problems", sep="\n")
     return 1 if problems or not tree.pages else 0

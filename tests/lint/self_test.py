@@ -80,6 +80,7 @@ DEPLOY = [  # a file, what stands there, what shall, and what is said of it
 DOCS = [  # what stands in a page, what shall, and what is said of it
     ("README.md", "(docs/a.md#the-log)", "(docs/b.md)", "README.md: links to docs/b.md, which is not there"),
     ("README.md", "#the-log)", "#the-logs)", "README.md: links to docs/a.md#the-logs; that page has no such heading"),
+    ("README.md", "[r](docs/rest.md)", "", "README.md: does not link to docs/rest.md"),
     ("README.md", "gateway/support/err.h", "gateway/support/error.h", "names gateway/support/error.h, which is not there"),
     ("README.md", "| 1.5x |", "| 2.5x |", "README.md: no-op | 2.5x: not a row of docs/benchmarks.md"),
     ("docs/operating.md", "`xebec_rows_total`", "`xebec_rows`", "metric xebec_rows is not known"),
@@ -144,7 +145,7 @@ class Planted(unittest.TestCase):
                 self.assertIn(expected, said)
 
     def test_docs(self):
-        self.write("README.md", "# X\n\n[log](docs/a.md#the-log), see gateway/support/err.h, `[no](link)`\n\n## How fast\n\n| no-op | 1.5x |\n")
+        self.write("README.md", "# X\n\n[log](docs/a.md#the-log), [b](docs/benchmarks.md), [o](docs/operating.md), [r](docs/rest.md), see gateway/support/err.h, `[no](link)`\n\n## How fast\n\n| no-op | 1.5x |\n")
         self.write("docs/a.md", "# A\n\n## The `log`!\n\n```\n[no](link)\n```\n")
         self.write("docs/benchmarks.md", "| no-op | 1.5x |\n")
         self.write("docs/operating.md", "## The log\n\n| `replica_up` | info |\n| `stopped` | info |\n\n## More\n\n`xebec_rows_total`\n")
