@@ -42,7 +42,7 @@ def test_kserves_grpc_client(told, datatype, rows):
     assert (told["live"], told["ready"], told["model ready"], told["no model ready"]) == (True, True, True, False)
     assert told["answers"] == [["e", "v1", "7", "y", datatype, rows]] * (1 if datatype == "FP16" else 2) and told["crowd"]
     assert told["no model"] == ["NOT_FOUND", "nobody: no endpoint has this name"]
-    assert told["no input"] == ["INVALID_ARGUMENT", "input z: the model has no input of this name"]
-    assert told["no output"] == ["INVALID_ARGUMENT", "output z: the model has no output of this name"]
+    assert told["no input"] == ["INVALID_ARGUMENT", "input z: the model has no input of this name; it has: x"]
+    assert told["no output"] == ["INVALID_ARGUMENT", "output z: the model has no output of this name; it has: y"]
     assert told["no time"][0] == "INVALID_ARGUMENT" and "soon" in told["no time"][1]
     assert told["sequence"][0] == "UNIMPLEMENTED"
