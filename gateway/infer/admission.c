@@ -6,6 +6,12 @@
 /* Rows of a priority whose betters take it all wait for no longer than 20 times their due. */
 #define SHARE_LEAST 0.05
 
+/*
+ * The most that is allowed for of the tail by rows that go with the very next batch. To refuse them makes it
+ * smaller, and hardly earlier; calls of one row, each of them late by chance, would keep all others out.
+ */
+#define CAUTION_NEXT 0.25
+
 void backlog_init(struct backlog *backlog, uint64_t horizon_us)
 {
     uint64_t slot_us = horizon_us / BACKLOG_SLOTS;
@@ -67,8 +73,8 @@ uint64_t admission_finish_us(const struct admission_pace *pace, uint32_t rows)
         last = pace->batch_rows;
     double last_us = latency_typical_us(pace->latency, (uint32_t)last);
     double excess_us = latency_likely_us(pace->latency, (uint32_t)last) - last_us;
-    double us =
-        cut_us + last_us + pace->caution * excess_us * sqrt(1 + (pace->start_us > pace->now_us) + rounds);
+    double caution = full ? pace->caution : fmin(pace->caution, CAUTION_NEXT);
+    double us = cut_us + last_us + caution * excess_us * sqrt(1 + (pace->start_us > pace->now_us) + rounds);
     return pace->now_us + (uint64_t)us + pace->margin_us;
 }
 

@@ -39,6 +39,7 @@ struct batch_entry {
     enum priority priority; /* set by the owner */
     uint32_t endpoint;     /* set by the owner: whose share it is of; small numbers */
     uint32_t weight;       /* set by the owner: of that share, against other endpoints' */
+    bool is_foreseen;      /* the pace's: it was let in because it should be in time, not for want of knowing */
     uint64_t queued_us;    /* batch_add()'s now */
     uint32_t taken;        /* rows handed out so far: the next is this one */
     struct batch_lane *lane;             /* the queue's; NULL while not queued */

@@ -45,6 +45,7 @@ static void quantile_observe(struct batch_policy *policy, const struct batch_obs
 static void adaptive_observe(struct batch_policy *policy, const struct batch_observation *call);
 static uint32_t adaptive_most(const struct batch_policy *policy, double slowness);
 static uint32_t adaptive_limit(const struct batch_policy *policy, const struct batch_scene *scene);
+static uint32_t between(double rows, double least, double most);
 static uint64_t adaptive_busy_until(const struct batch_policy *policy, const struct batch_scene *scene);
 static uint64_t adaptive_hold_until(const struct batch_policy *policy, const struct batch_scene *scene);
 
@@ -95,7 +96,10 @@ double batch_policy_rate(const struct batch_policy *policy, enum priority below,
 
 uint32_t batch_policy_most(const struct batch_policy *policy)
 {
-    return policy->kind == BATCHING_ADAPTIVE ? adaptive_most(policy, 1) : policy->limit;
+    if (policy->kind != BATCHING_ADAPTIVE)
+        return policy->limit;
+    uint32_t most = adaptive_most(policy, 1);
+    return policy->slo_us ? between(most, 1, GROWTH_FACTOR * policy->largest_rows) : most;
 }
 
 uint32_t batch_policy_limit(const struct batch_policy *policy, const struct batch_scene *scene)

@@ -1,6 +1,8 @@
 /* latency: a line through what was seen, and how far above it the tail lies. */
 #include "infer/latency.h"
 
+#include <math.h>
+
 #define MEMORY_CALLS  64.0
 #define KNOWN_CALLS   8.0
 #define CHANGED_CALLS KNOWN_CALLS
@@ -35,7 +37,10 @@ static void scale(struct latency *latency, double by)
     latency->row_us *= by;
 }
 
-/* The first call: all of it is laid to its rows, which is the most that larger batches can take. */
+/*
+ * The first call: nothing of it is laid to its rows. What more of them take shows when there are more, and
+ * whoever thinks that they are dear never sees any.
+ */
 static void begin(struct latency *latency, double rows, double us)
 {
     *latency = (struct latency){.weight = 1,
@@ -43,7 +48,7 @@ static void begin(struct latency *latency, double rows, double us)
                                 .us = us,
                                 .rows_rows = rows * rows,
                                 .rows_us = rows * us,
-                                .row_us = us / rows,
+                                .fixed_us = us,
                                 .noise = NOISE_FIRST};
 }
 
@@ -108,7 +113,7 @@ static void fit(struct latency *latency)
     double covariance = latency->rows_us - latency->rows * latency->us;
     double slope = (covariance + ridge * latency->row_us * level) / (variance + ridge);
     latency->row_us = clamp(slope, 0, latency->us / latency->rows);
-    latency->fixed_us = latency->us - latency->row_us * latency->rows;
+    latency->fixed_us = fmax(0, latency->us - latency->row_us * latency->rows);
 }
 
 void latency_observe(struct latency *latency, uint32_t rows, uint64_t busy_us, double slowness)
@@ -127,8 +132,11 @@ void latency_observe(struct latency *latency, uint32_t rows, uint64_t busy_us, d
     }
     expected *= slowness;
     double least = expected / CLIP, most = expected * CLIP;
-    if (n > FAMILIAR_FACTOR * latency->rows) /* cheaper than thought is what larger batches are for */
+    if (n > FAMILIAR_FACTOR *
+                latency->rows) { /* cheaper than thought is what larger batches are for; or dearer */
         least = line_at(latency, latency->rows) / CLIP;
+        most = fmax(expected, slowness * line_at(latency, latency->rows) * n / latency->rows) * CLIP;
+    }
     if (n < latency->rows / FAMILIAR_FACTOR)
         most = line_at(latency, latency->rows) * CLIP;
     remember(latency, n, clamp(us, least, most));

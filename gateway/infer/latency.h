@@ -7,6 +7,8 @@
  *   line     fixed and row, by least squares over means that forget: an observation's weight fades with those after
  *            it, MEMORY_CALLS of them. When all batches are of one size they say nothing of the slope: a ridge holds the
  *            former line, scaled to pass through what is seen. The slope is never negative, nor is fixed.
+ *            Of the first call all is fixed: whoever thinks rows dear that were never seen refuses them, and never sees any.
+ *            A batch far larger than those before counts as twice the line at most, or twice what its rows would take in proportion.
  *   noise    its 98th percentile, by stochastic approximation on a logarithmic scale: up by a tenth when exceeded, down
  *            by a fiftieth of that when not. Source: Robbins and Monro, Ann. Math. Stat. 22 (1951), for quantiles.
  *   outliers an observation counts as at most twice, or at least half, of what the line says (Huber's clipping, 1964).

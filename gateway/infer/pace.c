@@ -132,13 +132,14 @@ static bool others_yield(struct pace *pace, const struct admission_pace *scene,
     return true;
 }
 
-static bool is_let_in(struct pace *pace, const struct batch_entry *entry, const struct busy_outlook *replicas,
+static bool is_let_in(struct pace *pace, struct batch_entry *entry, const struct busy_outlook *replicas,
                       uint64_t now_us, struct pace_verdict *verdict)
 {
     uint32_t queued = batch_queued_rows(pace->queue);
     struct admission_pace known;
     const struct admission_pace *scene = NULL;
-    if (foresees(pace, replicas, now_us)) {
+    entry->is_foreseen = foresees(pace, replicas, now_us);
+    if (entry->is_foreseen) {
         known = admission_scene(pace, entry->priority, replicas, now_us);
         scene = &known;
     }
@@ -223,9 +224,9 @@ uint64_t pace_expected_us(const struct pace *pace, uint32_t rows)
     return (uint64_t)latency_typical_us(&pace->policy.latency, rows);
 }
 
-bool pace_is_late(const struct pace *pace, uint64_t deadline_us, uint64_t now_us)
+bool pace_is_misjudged(const struct pace *pace, const struct batch_entry *entry, uint64_t now_us)
 {
-    return now_us + batch_policy_margin_us(&pace->policy) / 2 > deadline_us;
+    return entry->is_foreseen && now_us + batch_policy_margin_us(&pace->policy) / 2 > entry->deadline_us;
 }
 
 /* Robbins and Monro's, as latency.h's for its noise: it settles where LATE_SHARE is late. */
@@ -238,9 +239,9 @@ static void follow_lateness(struct pace *pace, uint32_t rows, uint32_t late_rows
         pace->caution = CAUTION_MOST;
 }
 
-void pace_learn(struct pace *pace, const struct batch_observation *observed, uint32_t late_rows)
+void pace_learn(struct pace *pace, const struct batch_observation *observed, uint32_t misjudged_rows)
 {
     batch_policy_observe(&pace->policy, observed);
-    follow_lateness(pace, observed->rows, late_rows);
+    follow_lateness(pace, observed->rows, misjudged_rows);
     pace->call_us = pace->call_us ? (3 * pace->call_us + observed->rpc_us) / 4 : observed->rpc_us;
 }

@@ -73,9 +73,12 @@ uint32_t pace_limit(const struct pace *pace, const struct batch_queue *queue, co
                     uint64_t now_us);
 /* What a call of so many rows is expected to take, so that it is known when the replica will be free; 0 when unknown. */
 uint64_t pace_expected_us(const struct pace *pace, uint32_t rows);
-/* Whether rows answered now, at their version, are too late for their deadline when they are at their client's. */
-bool pace_is_late(const struct pace *pace, uint64_t deadline_us, uint64_t now_us);
-/* A call came back well, with so many rows too late. */
-void pace_learn(struct pace *pace, const struct batch_observation *observed, uint32_t late_rows);
+/*
+ * Whether rows of the entry, answered now at their version, are too late for their deadline when they are at their client's, though
+ * it was foreseen that they would not be. Those that were let in without being judged teach nothing about judging.
+ */
+bool pace_is_misjudged(const struct pace *pace, const struct batch_entry *entry, uint64_t now_us);
+/* A call came back well, with so many rows misjudged. */
+void pace_learn(struct pace *pace, const struct batch_observation *observed, uint32_t misjudged_rows);
 
 #endif

@@ -263,7 +263,7 @@ static uint32_t run_late_rows(const struct batch_run *run, uint64_t now_us)
     uint32_t late = run->late_rows;
     for (uint32_t i = 0; i < run->n_pieces; i++) {
         const struct batch_piece *piece = &run->pieces[i];
-        if (piece->entry && pace_is_late(&run->version->pace, piece->entry->deadline_us, now_us))
+        if (piece->entry && pace_is_misjudged(&run->version->pace, piece->entry, now_us))
             late += piece->count;
     }
     return late;

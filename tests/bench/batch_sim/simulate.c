@@ -346,7 +346,7 @@ static void come_back(struct sim *sim, struct sim_call **link)
         .busy_us = busy_back(&replica->busy, call->expected_us, (uint64_t)sim->now_us)};
     uint32_t late_rows = 0;
     for (uint32_t i = 0; i < call->n_pieces; i++)
-        if (pace_is_late(&sim->pace, call->pieces[i].entry->deadline_us, (uint64_t)sim->now_us))
+        if (pace_is_misjudged(&sim->pace, call->pieces[i].entry, (uint64_t)sim->now_us))
             late_rows += call->pieces[i].count;
     pace_learn(&sim->pace, &observed, late_rows);
     reveal(sim); /* the oracle knows better than what it has just learned */

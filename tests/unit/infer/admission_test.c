@@ -64,7 +64,11 @@ Test(admission, the_tail_is_allowed_for_but_not_that_all_are_in_it)
     noisy.noise = 1.5;
     struct admission_pace pace = pace_of(0, 100, 1);
     pace.latency = &noisy;
-    cr_assert_eq(admission_finish_us(&pace, 100), pace.start_us + 3000);
+    cr_assert_eq(admission_finish_us(&pace, 100), pace.start_us + 2000 + 1000 / 4,
+                 "the next batch: a quarter");
+    pace.caution = 0.1;
+    cr_assert_eq(admission_finish_us(&pace, 100), pace.start_us + 2000 + 1000 / 10, "or less");
+    pace.caution = 1;
     cr_assert_eq(admission_finish_us(&pace, 400), pace.start_us + 8000 + 2 * 1000,
                  "four calls: twice the excess");
 }

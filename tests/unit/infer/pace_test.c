@@ -89,6 +89,21 @@ Test(pace, lets_everybody_in_who_finds_a_replica_idle_or_a_model_unknown)
     empty(&pace);
 }
 
+/* One row that found a replica idle, and was late all the same, says nothing of those that are judged. */
+Test(pace, only_who_was_judged_can_be_misjudged)
+{
+    struct pace pace = pace_of(BATCHING_ADAPTIVE);
+    struct busy_outlook idle = outlook_of(NOW), busy = outlook_of(NOW + 5 * MS);
+    struct pace_verdict verdict;
+    struct batch_entry unjudged = job(0, PRIORITY_NORMAL, 1), judged = job(0, PRIORITY_NORMAL, 1);
+    cr_assert_eq(pace_arrive(&pace, &unjudged, &idle, NOW, &verdict), GW_OK);
+    cr_assert_eq(pace_arrive(&pace, &judged, &busy, NOW, &verdict), GW_OK);
+    cr_expect_not(pace_is_misjudged(&pace, &unjudged, NOW + 2 * SLO));
+    cr_expect_not(pace_is_misjudged(&pace, &judged, NOW + SLO / 2));
+    cr_expect(pace_is_misjudged(&pace, &judged, NOW + 2 * SLO));
+    empty(&pace);
+}
+
 Test(pace, lets_everybody_in_where_admission_is_off)
 {
     struct pace pace = pace_of(BATCHING_ADAPTIVE);
