@@ -155,14 +155,14 @@ def test_who_renews_keys_without_end_is_shown_out(start, authority):
     client, renewed = Commanded(gateway, "-tls1_3"), 0
     try:
         assert client.hears(b"Verify return code")
-        while renewed < 200:
+        while renewed < 100_000:  # it does not wait for answers, and is ahead of the gateway
             client.command(b"K")
             if not client.hears(b"KEYUPDATE"):
                 break
             renewed += 1
     finally:
         client.end()
-    assert 32 <= renewed < 200
+    assert 32 <= renewed < 100_000
     gateway.wait_metric(1, "xebec_http_errors_total", cause="overloaded")
     wait_gone(gateway)
     well(gateway, authority)
