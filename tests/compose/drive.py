@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import time
 
 from engine import ROOT, Gateway, Project, Stack, docker, run, wait
 from load import Load, ask_each, bodies
+from xebec_testing.certificates import Authority  # engine knows where
 
 IMAGES = os.environ.get("XEBEC_IMAGES", "xebec")
 FOREST, LINEAR = "digits@forest", "digits@linear"
@@ -52,6 +54,8 @@ class System:
                        "XEBEC_CONFIGS": self.configs}
         self.one = Project("xebec-test", **environment)
         self.two = Project("xebec-test", "deploy/compose/two-gateways.yml", **environment)
+        self.certificates = self.configs.parent / "certificates"
+        self.secured = Project("xebec-test", "deploy/compose/tls.yml", XEBEC_TLS=self.certificates, **environment)
         self.hardened = Project("xebec-test", "deploy/compose/production.yml", **environment)
         self.prometheus_port = environment["PROMETHEUS_PORT"]
 
@@ -213,6 +217,52 @@ def reload(system):
         file.write_text(was)
         system.one("kill", "-s", "HUP", "gateway")
     nothing_lost(load)
+    return "the same container all the while"
+
+
+@scenario("TLS by its override and one line: certificates read-only, renewed by SIGHUP; a pair that does not fit changes nothing")
+def tls(system):
+    file, gateway_user = system.configs / "compose.yaml", 10001
+    was, authority = file.read_text(), Authority(tempfile.mkdtemp(dir=system.configs.parent))
+    system.certificates.mkdir()
+
+    def shown():
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(system.first_gateway[0]))
+
+    def put(certificate, key):
+        shutil.copy(certificate, system.certificates / "server.crt")
+        shutil.copy(key, system.certificates / "server.key")
+        (system.certificates / "server.key").chmod(0o400)
+        os.chown(system.certificates / "server.key", gateway_user, gateway_user)
+        return ssl.PEM_cert_to_DER_cert(certificate.read_text())
+
+    def reloaded(event):
+        seen = len(system.gateway.events(event))
+        system.secured("kill", "-s", "HUP", "gateway")
+        wait(lambda: len(system.gateway.events(event)) > seen, event)
+
+    first = authority.issue("server")
+    first_shown = put(first.certificate, first.key)
+    try:
+        file.write_text(was + "\ntls: {certificate: /etc/xebec-tls/server.crt, key: /etc/xebec-tls/server.key}\n")
+        system.secured("up", "-d", "--no-build", "--scale", "digits-forest=1")
+        system.secured.wait_healthy(4)
+        system.wait_forests(1)
+        assert shown() == first_shown
+        reply = json.loads(run("curl", "-s", "--cacert", authority.certificate, f"https://127.0.0.1:{system.ports[0]}/digits/predict",
+                               "--json", json.dumps({"input": [0] * 64})))
+        assert reply["default"] is False, reply
+        mounts = {mount["Destination"]: mount["RW"] for mount in system.gateway.inspect()["Mounts"]}
+        assert mounts["/etc/xebec-tls"] is False, mounts
+        second = authority.issue("server")
+        second_shown = put(second.certificate, second.key)
+        reloaded("reloaded")
+        assert shown() == second_shown != first_shown
+        put(second.certificate, authority.issue("other").key)
+        reloaded("reload_refused")
+        assert shown() == second_shown
+    finally:
+        file.write_text(was)
     return "the same container all the while"
 
 
