@@ -63,6 +63,7 @@ main() {
     local preset started=$SECONDS
     mkdir -p "$LOGS"
     export ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
+    export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
     export JOBS FUZZ_SECONDS CORPUS=$PWD/tests/fuzz/corpus
     if $install; then
         step "packages" deploy/packages.sh test || return
