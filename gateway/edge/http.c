@@ -14,9 +14,9 @@ const char *http_method_name(enum http_method method)
     return names[method];
 }
 
-const struct http_header *http_message_header(const struct http_message *message, const char *name)
+const struct http_header *http_message_find(const struct http_message *message, const char *name,
+                                            size_t length)
 {
-    size_t length = strlen(name);
     for (uint32_t i = 0; i < message->n_headers; i++) {
         const struct http_header *header = &message->headers[i];
         if (header->name_length == length && memcmp(header->name, name, length) == 0)

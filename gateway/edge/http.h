@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "support/arena.h"
 #include "support/buf.h"
@@ -41,7 +42,12 @@ struct http_message {
     bool takes_trailers; /* of the reply: it came over HTTP/2 */
 };
 /* The first header of this lower-case name, or NULL. */
-const struct http_header *http_message_header(const struct http_message *message, const char *name);
+const struct http_header *http_message_find(const struct http_message *message, const char *name, size_t length);
+/* Likewise; of a literal the length is known when it is compiled. */
+static inline const struct http_header *http_message_header(const struct http_message *message, const char *name)
+{
+    return http_message_find(message, name, strlen(name));
+}
 /* The first cookie of this name; its value is not terminated. NULL: none. */
 const char *http_message_cookie(const struct http_message *message, const char *name, size_t *length);
 /* Whether the content type is this one, parameters and case aside; `absent` where there is no such header. */

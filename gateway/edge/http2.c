@@ -66,7 +66,8 @@ struct http2 {
     http2_event_fn *event;
     void *owner;
     struct http2_stream *streams;
-    struct buf *out; /* while it is being filled */
+    struct http2_stream *latest; /* of those that were asked for: the next frame is often of the same one */
+    struct buf *out;             /* while it is being filled */
     size_t room;
     struct buf scratch;
     int32_t data_of;  /* the stream of the DATA frame that is being read, */
@@ -201,13 +202,11 @@ static void stream_wait(struct http2_stream *stream, enum stream_state state, ui
 
 static struct http2_stream *stream_new(struct http2 *http2, int32_t id)
 {
-    struct http2_stream *stream = calloc(1, sizeof *stream);
+    struct http2_stream *stream = malloc(sizeof *stream); /* calloc() has no quick lists */
     if (!stream)
         return NULL;
-    stream->http2 = http2;
-    stream->id = id;
-    stream->next = http2->streams;
-    stream->link = &http2->streams;
+    *stream =
+        (struct http2_stream){.http2 = http2, .id = id, .next = http2->streams, .link = &http2->streams};
     if (stream->next)
         stream->next->link = &stream->next;
     http2->streams = stream;
@@ -222,6 +221,8 @@ static void stream_free(struct http2_stream *stream)
         stream->next->link = stream->link;
     if (!stream->http2->streams)
         become_idle(stream->http2);
+    if (stream->http2->latest == stream)
+        stream->http2->latest = NULL;
     buf_clear(&stream->reply);
     free(stream->trailers);
     free(stream);
@@ -343,9 +344,14 @@ void http2_feed(struct http2 *http2, const char *bytes, size_t length, uint64_t 
     }
 }
 
-static struct http2_stream *stream_of(nghttp2_session *nghttp2, int32_t id)
+static struct http2_stream *stream_of(struct http2 *http2, int32_t id)
 {
-    return id ? nghttp2_session_get_stream_user_data(nghttp2, id) : NULL;
+    if (http2->latest && http2->latest->id == id)
+        return http2->latest;
+    struct http2_stream *stream = id ? nghttp2_session_get_stream_user_data(http2->nghttp2, id) : NULL;
+    if (stream)
+        http2->latest = stream;
+    return stream;
 }
 
 static size_t body_ceiling(const struct http2_stream *stream)
@@ -356,7 +362,7 @@ static size_t body_ceiling(const struct http2_stream *stream)
 
 char *http2_body_room(struct http2 *http2, size_t *room)
 {
-    struct http2_stream *stream = http2->data_left ? stream_of(http2->nghttp2, http2->data_of) : NULL;
+    struct http2_stream *stream = http2->data_left ? stream_of(http2, http2->data_of) : NULL;
     if (!stream || stream->state != STREAM_BODY || http2->over)
         return NULL;
     struct http_body *body = &stream->body;
@@ -448,8 +454,8 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, const
                      void *owner)
 {
     struct http2 *http2 = owner;
-    struct http2_stream *stream = stream_of(nghttp2, frame->hd.stream_id);
-    (void)flags;
+    struct http2_stream *stream = stream_of(http2, frame->hd.stream_id);
+    (void)nghttp2, (void)flags;
     if (stream && stream->state == STREAM_HEADER)
         http2_fields_add(&stream->fields, (const char *)name, name_length, (const char *)value, value_length,
                          http2->limits->header_bytes);
@@ -461,8 +467,8 @@ static int on_invalid_header(nghttp2_session *nghttp2, const nghttp2_frame *fram
                              size_t name_length, const uint8_t *value, size_t value_length, uint8_t flags,
                              void *owner)
 {
-    struct http2_stream *stream = stream_of(nghttp2, frame->hd.stream_id);
-    (void)name, (void)name_length, (void)value, (void)value_length, (void)flags, (void)owner;
+    struct http2_stream *stream = stream_of(owner, frame->hd.stream_id);
+    (void)nghttp2, (void)name, (void)name_length, (void)value, (void)value_length, (void)flags;
     if (stream && stream->state == STREAM_HEADER)
         http2_fields_spoil(&stream->fields);
     return 0;
@@ -528,8 +534,8 @@ static bool store(struct http2_stream *stream, const char *bytes, size_t length)
 static int on_data(nghttp2_session *nghttp2, uint8_t flags, int32_t id, const uint8_t *bytes, size_t length,
                    void *owner)
 {
-    struct http2_stream *stream = stream_of(nghttp2, id);
     struct http2 *http2 = owner;
+    struct http2_stream *stream = stream_of(http2, id);
     (void)flags;
     http2->data_left -= length < http2->data_left ? length : http2->data_left;
     bool stored = stream && stream->state == STREAM_BODY && store(stream, (const char *)bytes, length);
@@ -559,7 +565,8 @@ void http2_suffice(struct http2_stream *stream)
 static int on_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *owner)
 {
     struct http2 *http2 = owner;
-    struct http2_stream *stream = stream_of(nghttp2, frame->hd.stream_id);
+    struct http2_stream *stream = stream_of(http2, frame->hd.stream_id);
+    (void)nghttp2;
     if (stream && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
         stream_progress(stream, &frame->hd);
     else if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK && http2->draining &&
@@ -571,8 +578,8 @@ static int on_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *
 /* Answered in full, reset by the client, or malformed. */
 static int on_close(nghttp2_session *nghttp2, int32_t id, uint32_t error_code, void *owner)
 {
-    struct http2_stream *stream = stream_of(nghttp2, id);
-    (void)error_code, (void)owner;
+    struct http2_stream *stream = stream_of(owner, id);
+    (void)error_code;
     if (stream) {
         nghttp2_session_set_stream_user_data(nghttp2, id, NULL);
         stream_end(stream);
@@ -686,8 +693,8 @@ static ssize_t body_read(nghttp2_session *nghttp2, int32_t id, uint8_t *buffer, 
                          uint32_t *flags, nghttp2_data_source *source, void *owner)
 {
     struct http2 *http2 = owner;
-    struct http2_stream *stream = stream_of(nghttp2, id);
-    (void)buffer, (void)source;
+    struct http2_stream *stream = stream_of(http2, id);
+    (void)nghttp2, (void)buffer, (void)source;
     if (!stream)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (http2->out->length >= http2->room)
@@ -703,8 +710,8 @@ static int on_send_data(nghttp2_session *nghttp2, nghttp2_frame *frame, const ui
                         nghttp2_data_source *source, void *owner)
 {
     struct http2 *http2 = owner;
-    struct http2_stream *stream = stream_of(nghttp2, frame->hd.stream_id);
-    (void)source;
+    struct http2_stream *stream = stream_of(http2, frame->hd.stream_id);
+    (void)nghttp2, (void)source;
     if (!stream)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     buf_append(http2->out, header, FRAME_HEADER_BYTES);
@@ -726,7 +733,8 @@ static int on_send_data(nghttp2_session *nghttp2, nghttp2_frame *frame, const ui
 static int on_sent(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *owner)
 {
     struct http2 *http2 = owner;
-    struct http2_stream *stream = stream_of(nghttp2, frame->hd.stream_id);
+    struct http2_stream *stream = stream_of(http2, frame->hd.stream_id);
+    (void)nghttp2;
     bool ends = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
                 frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
     if (ends && stream) {

@@ -204,9 +204,9 @@ static uint32_t add(struct http_header *fields, uint32_t n, const char *name, co
 uint32_t http2_split_lines(char *lines, struct http_header fields[HTTP2_REPLY_FIELDS_MAX], uint32_t n)
 {
     for (char *end; *lines; lines = end + 2) {
-        char *colon = strchr(lines, ':');
-        end = strstr(lines, "\r\n");
-        if (!end || !colon || colon > end || n == HTTP2_REPLY_FIELDS_MAX)
+        end = strchr(lines, '\r');
+        char *colon = end ? memchr(lines, ':', (size_t)(end - lines)) : NULL;
+        if (!colon || end[1] != '\n' || n == HTTP2_REPLY_FIELDS_MAX)
             return 0;
         for (char *c = lines; c < colon; c++)
             if (*c >= 'A' && *c <= 'Z')

@@ -60,7 +60,7 @@ bool loop_flush(struct loop *loop);
 
 /* CLOCK_MONOTONIC, microseconds. */
 uint64_t loop_now_us(void);
-/* CLOCK_REALTIME, microseconds since 1970: for people, and for what outlives the process. It may jump. */
+/* CLOCK_REALTIME to a few milliseconds, in microseconds since 1970: for people, and for what outlives the process. It may jump. */
 uint64_t loop_wall_us(void);
 
 /*
