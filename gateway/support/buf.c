@@ -34,11 +34,6 @@ void buf_append(struct buf *buf, const void *bytes, size_t length)
     }
 }
 
-void buf_text(struct buf *buf, const char *text)
-{
-    buf_append(buf, text, strlen(text));
-}
-
 void buf_number(struct buf *buf, int64_t number)
 {
     char text[20], *end = text + sizeof text, *at = end;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "support/err.h"
 
@@ -21,7 +22,11 @@ struct buf {
 /* Room for `bytes` more at buf->bytes + buf->length; NULL (and failed) when out of memory. */
 char *buf_reserve(struct buf *buf, size_t bytes);
 void buf_append(struct buf *buf, const void *bytes, size_t length);
-void buf_text(struct buf *buf, const char *text);
+/* Of a literal the length is known when it is compiled. */
+static inline void buf_text(struct buf *buf, const char *text)
+{
+    buf_append(buf, text, strlen(text));
+}
 void buf_number(struct buf *buf, int64_t number); /* in decimal: what buf_printf() says more slowly */
 void buf_printf(struct buf *buf, const char *format, ...) GW_PRINTF(2, 3);
 /*
