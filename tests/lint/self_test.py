@@ -82,7 +82,8 @@ DOCS = [  # what stands in a page, what shall, and what is said of it
     ("README.md", "#the-log)", "#the-logs)", "README.md: links to docs/a.md#the-logs; that page has no such heading"),
     ("README.md", "[r](docs/rest.md)", "", "README.md: does not link to docs/rest.md"),
     ("README.md", "gateway/support/err.h", "gateway/support/error.h", "names gateway/support/error.h, which is not there"),
-    ("README.md", "| 1.5x |", "| 2.5x |", "README.md: no-op | 2.5x: not a row of docs/benchmarks.md"),
+    ("README.md", "| 1.5x |", "| 2.5x |", "README.md: no-op | 2.5x: a row of neither docs/benchmarks.md nor docs/peers.md"),
+    ("README.md", "| 3.5x |", "| 4.5x |", "README.md: svm | 4.5x: a row of neither docs/benchmarks.md nor docs/peers.md"),
     ("docs/operating.md", "`xebec_rows_total`", "`xebec_rows`", "metric xebec_rows is not known"),
     ("docs/operating.md", "`xebec_rows_total`", "rows", "metric xebec_rows_total is missing"),
     ("docs/operating.md", "`replica_up`", "`replica_off`", "event replica_up is missing"),
@@ -145,9 +146,10 @@ class Planted(unittest.TestCase):
                 self.assertIn(expected, said)
 
     def test_docs(self):
-        self.write("README.md", "# X\n\n[log](docs/a.md#the-log), [b](docs/benchmarks.md), [o](docs/operating.md), [r](docs/rest.md), see gateway/support/err.h, `[no](link)`\n\n## How fast\n\n| no-op | 1.5x |\n")
+        self.write("README.md", "# X\n\n[log](docs/a.md#the-log), [b](docs/benchmarks.md), [o](docs/operating.md), [r](docs/rest.md), [p](docs/peers.md), see gateway/support/err.h, `[no](link)`\n\n## How fast\n\n| no-op | 1.5x |\n| svm | 3.5x |\n")
         self.write("docs/a.md", "# A\n\n## The `log`!\n\n```\n[no](link)\n```\n")
         self.write("docs/benchmarks.md", "| no-op | 1.5x |\n")
+        self.write("docs/peers.md", "| svm | 3.5x |\n")
         self.write("docs/operating.md", "## The log\n\n| `replica_up` | info |\n| `stopped` | info |\n\n## More\n\n`xebec_rows_total`\n")
         self.write("docs/rest.md", "## Errors\n\n| 503 | `draining` | |\n")
         self.write("deploy/prometheus/alerts.yml", "expr: rate(xebec_rows_total[1m])\n")
