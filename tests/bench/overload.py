@@ -88,11 +88,13 @@ def run_all(start, seconds):
             say(f"{policy}, {times} of the peak", times * CAPACITY, answers, seconds)
         gateway.stop()
     gateway = start("adaptive", small={"share": 3})
+    measure(gateway, seconds, (0.9 * CAPACITY,))  # as with the policies above: the model is known when too much comes
     flood, small = measure(gateway, seconds, (8 * CAPACITY,), (CAPACITY / 2, "/small/predict"))
     say("a flood, beside an endpoint of share 3", 8 * CAPACITY, flood, seconds)
     say("... that endpoint", CAPACITY / 2, small, seconds)
     gateway.stop()
     gateway = start("adaptive", bulk={"priority": "batch"})
+    measure(gateway, seconds, (0.9 * CAPACITY,))
     bulk, high = measure(gateway, seconds, (4 * CAPACITY, "/bulk/predict"),
                          (CAPACITY / 2, "/e/predict", ["X-Xebec-Priority: high"]))
     say("batch, beside high", 4 * CAPACITY, bulk, seconds)
