@@ -44,16 +44,13 @@ static const struct method *method_of(const char *path)
 
 /* --- what is meant for us --- */
 
-/* Followed by nothing, the name of a format, or parameters. Clients write it as we do: the rest is slower. */
+/* Followed by nothing, the name of a format, or parameters. */
 bool grpc_is_meant(const struct http_message *message)
 {
     const struct http_header *type = http_message_header(message, "content-type");
     size_t length = sizeof CONTENT_TYPE - 1;
-    if (!type || type->value_length < length)
-        return false;
-    if (memcmp(type->value, CONTENT_TYPE, length) != 0 && strncasecmp(type->value, CONTENT_TYPE, length) != 0)
-        return false;
-    return !type->value[length] || strchr("+; \t", type->value[length]);
+    return type && !strncasecmp(type->value, CONTENT_TYPE, length) &&
+           (!type->value[length] || strchr("+; \t", type->value[length]));
 }
 
 /* --- a call's header --- */

@@ -552,7 +552,7 @@ static enum http1_event finish_head(struct http1_parser *parser, struct gw_err *
     if (event != HTTP1_MORE)
         return event;
     if (library.http_major != 1 || library.http_minor > 1) {
-        gw_err_set(err, GW_E_HTTP_VERSION, "only HTTP/1.0, HTTP/1.1 and HTTP/2 are spoken");
+        gw_err_set(err, GW_E_HTTP_VERSION, "%s", gw_status_words(GW_E_HTTP_VERSION));
         return HTTP1_ERROR;
     }
     message->method = method_of(&library);

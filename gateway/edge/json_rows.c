@@ -30,10 +30,9 @@ static struct tensor_builder *find_builder(const struct json_rows *rows, const c
     return NULL;
 }
 
-static enum gw_status refuse_name(const struct json_rows *rows, const struct json_value *value,
-                                  struct gw_err *err)
+enum gw_status json_rows_refuse_name(const struct signature *signature, const struct json_value *value,
+                                     struct gw_err *err)
 {
-    const struct signature *signature = rows->request->endpoint->signature;
     char names[TENSOR_NAMES_ROOM];
     return json_refuse(value, err, "the endpoint has no input of this name; it has: %s",
                        tensor_spec_names(signature->inputs, signature->n_inputs, names));
@@ -60,7 +59,7 @@ static enum gw_status append_named(void *owner, const char *name, size_t length,
     bool is_base64 = !builder && rows->names_only_input && length == 3 && memcmp(name, "b64", 3) == 0 &&
                      rows->builders[0].declared->datatype == DT_BYTES;
     if (!builder && !is_base64)
-        return refuse_name(rows, value, err);
+        return json_rows_refuse_name(rows->request->endpoint->signature, value, err);
     if ((builder ? builder : rows->builders)->shape[0] > rows->n_rows)
         return json_refuse(value, err, "given twice");
     return is_base64 ? append_base64(rows, value, err) : json_append_row(value, builder, err);
@@ -128,7 +127,7 @@ enum gw_status json_rows_append_column(struct json_rows *rows, const char *name,
                                      : n_inputs == 1 ? &rows->builders[0]
                                                      : NULL;
     if (!builder && name)
-        return refuse_name(rows, value, err);
+        return json_rows_refuse_name(rows->request->endpoint->signature, value, err);
     if (!builder)
         return json_refuse(value, err, "expected an object that names %" PRIu32 " inputs", n_inputs);
     if (builder->shape[0])

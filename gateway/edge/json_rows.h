@@ -26,6 +26,9 @@ GW_MUST_CHECK enum gw_status json_rows_append_all(struct json_rows *rows, struct
 /* All rows of one input, as a list; name NULL: of the only one. Not with any of the above. */
 GW_MUST_CHECK enum gw_status json_rows_append_column(struct json_rows *rows, const char *name, size_t length,
                                                      struct json_value *value, struct gw_err *err);
+/* A name that is none of the signature's inputs: says which there are. */
+GW_MUST_CHECK enum gw_status json_rows_refuse_name(const struct signature *signature, const struct json_value *value,
+                                                   struct gw_err *err);
 /* Every input has rows, and as many as the others: they are the request's. */
 GW_MUST_CHECK enum gw_status json_rows_end(struct json_rows *rows);
 

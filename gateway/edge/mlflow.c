@@ -58,14 +58,6 @@ static bool has_column(const struct decoding *decoding, const struct tensor_buil
     return false;
 }
 
-static enum gw_status refuse_column(const struct signature *signature, const struct json_value *value,
-                                    struct gw_err *err)
-{
-    char names[TENSOR_NAMES_ROOM];
-    return json_refuse(value, err, "the endpoint has no input of this name; it has: %s",
-                       tensor_spec_names(signature->inputs, signature->n_inputs, names));
-}
-
 static enum gw_status decode_column_name(void *owner, uint32_t index, struct json_value *value,
                                          struct gw_err *err)
 {
@@ -79,7 +71,7 @@ static enum gw_status decode_column_name(void *owner, uint32_t index, struct jso
         return status;
     struct tensor_builder *column = column_named(decoding, name);
     if (!column && !decoding->is_whole_row)
-        return refuse_column(decoding->request->endpoint->signature, value, err);
+        return json_rows_refuse_name(decoding->request->endpoint->signature, value, err);
     if (column && has_column(decoding, column))
         return json_refuse(value, err, "given twice");
     decoding->columns[index] = column;
