@@ -139,6 +139,12 @@ http {{
 REPLY = '{"query_id":1,"output":0,"default":false,"model":"m@v"}'
 
 
+def median_of(values):
+    if isinstance(values[0], tuple):
+        return tuple(statistics.median(each) for each in zip(*values))
+    return statistics.median(values)
+
+
 class Bench:
     def __init__(self, folder, runs, seconds):
         self.folder, self.runs, self.seconds = folder, runs, seconds
@@ -187,15 +193,28 @@ class Bench:
         value, unit = re.search(rf"{percentile}%\s+([\d.]+)(us|ms|s)", out).groups()
         return rps, float(value) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
 
+    def open_loop(self, url, body, rps, clients):
+        """
+        One run of h2load at a fixed rate, requests due whether or not earlier ones are answered (as long as a client is free).
+        The microseconds of those answered 200, sorted, and how many were asked.
+        """
+        log = self.folder / "h2load.log"
+        log.unlink(missing_ok=True)
+        subprocess.run(["h2load", "--h1", "-t1", f"-c{clients}", f"--rps={max(1, round(rps / clients))}", f"-D{self.seconds}", f"-d{body}",
+                        "-H", "content-type: application/json", f"--log-file={log}", url],
+                       capture_output=True, text=True, check=True)
+        done = [line.split("\t") for line in log.read_text().splitlines()]
+        return sorted(int(us) for _, status, us, *_ in done if status == "200"), len(done)
+
     def in_turns(self, *sides):
-        """Each side measured once a run, in turns; the median of each."""
+        """Each side measured once a run, in turns; the median of each, or where it has several figures a tuple of medians."""
         samples = [[] for _ in sides]
         for side in sides:
             side()  # a warm-up that does not count
         for _ in range(self.runs):
             for values, side in zip(samples, sides):
                 values.append(side())
-        return [statistics.median(values) for values in samples]
+        return [median_of(values) for values in samples]
 
     def rps_in_turns(self, script, *urls):
         """Requests a second of each, over 32 connections."""

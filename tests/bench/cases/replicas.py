@@ -1,6 +1,5 @@
 """More replicas, and more shards."""
 
-import statistics
 import time
 
 from .bench import find_binary, floats_body, Gateway, lua_body, row, say
@@ -38,13 +37,7 @@ def case_shards(bench):
         rps = bench.wrk(gateway.url, script, 64)[0]
         return rps, (gateway.cpu_seconds() - before) / (rps * (time.monotonic() - start)) * 1e6
 
-    samples = [[] for _ in gateways]
-    for gateway in gateways:
-        measure(gateway)  # a warm-up that does not count
-    for _ in range(bench.runs):
-        for values, gateway in zip(samples, gateways):
-            values.append(measure(gateway))
-    (one_rps, one_us), (two_rps, two_us) = ([statistics.median(each) for each in zip(*values)] for values in samples)
+    (one_rps, one_us), (two_rps, two_us) = bench.in_turns(*(lambda gateway=gateway: measure(gateway) for gateway in gateways))
     for gateway in gateways:
         gateway.stop()
     say(f"on paper (docs/replicas.md says how): one shard {one_us:.1f} us a request, half of them crossing {two_us:.1f} us")

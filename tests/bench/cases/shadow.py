@@ -1,8 +1,5 @@
 """What clients feel of a shadow."""
 
-import statistics
-import subprocess
-
 from .bench import find_binary, floats_body, Gateway, row
 
 SHADOW_RPS, PRIMARY_US, STALL_US = 1000, 1000, 10**9
@@ -15,17 +12,11 @@ def shadow_model(bench, name, version, sleep_us):
 
 def quantiles(bench, url, body, rps):
     """p50 and p99 in microseconds of an open loop in which every request must be answered."""
-    log = bench.folder / "h2load.log"
-    log.unlink(missing_ok=True)
-    subprocess.run(["h2load", "--h1", "-t1", "-c20", f"--rps={rps // 20}", f"-D{bench.seconds}", f"-d{body}",
-                    "-H", "content-type: application/json", f"--log-file={log}", url],
-                   capture_output=True, text=True, check=True)
-    done = [line.split("\t") for line in log.read_text().splitlines()]
-    times = sorted(int(us) for _, status, us, *_ in done if status == "200")
-    if len(times) < len(done):
-        raise SystemExit(f"bench: {url}: only {len(times)} of {len(done)} requests were answered well")
-    if len(done) < 0.9 * rps * bench.seconds:
-        raise SystemExit(f"bench: {url}: {len(done)} requests in {bench.seconds} s, {rps} a second were due: the machine is too busy")
+    times, asked = bench.open_loop(url, body, rps, 20)
+    if len(times) < asked:
+        raise SystemExit(f"bench: {url}: only {len(times)} of {asked} requests were answered well")
+    if asked < 0.9 * rps * bench.seconds:
+        raise SystemExit(f"bench: {url}: {asked} requests in {bench.seconds} s, {rps} a second were due: the machine is too busy")
     return times[len(times) // 2], times[int(len(times) * 0.99)]
 
 
@@ -46,13 +37,8 @@ def case_shadow(bench):
         gateways[kind] = Gateway(bench, f"shadow-{name}", 4, primary, "policy: aimd", cache=False, shadow=address)
         if kind == "dead":
             process.kill()
-    samples = {kind: [] for kind in gateways}
-    for gateway in gateways.values():
-        quantiles(bench, gateway.url, body, SHADOW_RPS)  # a warm-up that does not count
-    for _ in range(bench.runs):
-        for kind, gateway in gateways.items():
-            samples[kind].append(quantiles(bench, gateway.url, body, SHADOW_RPS))
-    medians = {kind: [statistics.median(each) for each in zip(*values)] for kind, values in samples.items()}
+    medians = dict(zip(gateways, bench.in_turns(*(lambda gateway=gateway: quantiles(bench, gateway.url, body, SHADOW_RPS)
+                                                  for gateway in gateways.values()))))
     for gateway in gateways.values():
         gateway.stop()
     return [row(f"primary of 1 ms with a shadow {kind}, {SHADOW_RPS} requests a second", "no shadow", f"p{percentile} us",

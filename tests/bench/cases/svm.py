@@ -2,10 +2,9 @@
 
 import os
 import re
-import statistics
 import subprocess
 
-from .bench import floats_body, Gateway, lua_body, ROOT, row
+from .bench import floats_body, Gateway, lua_body, median_of, ROOT, row
 
 
 def train_svm(bench):
@@ -29,18 +28,10 @@ def start_svm(bench, name, path):
     return address
 
 
-def open_loop(bench, url, body_file, rps, clients=200):
-    """h2load at a fixed rate, requests due whether or not earlier ones are answered (as long as a client is free)."""
-    log = bench.folder / "h2load.log"
-    log.unlink(missing_ok=True)
-    per_client = max(1, round(rps / clients))
-    subprocess.run(["h2load", "--h1", "-t1", f"-c{clients}", f"--rps={per_client}", f"-D{bench.seconds}", f"-d{body_file}",
-                    "-H", "content-type: application/json", f"--log-file={log}", url],
-                   capture_output=True, text=True, check=True)
-    done = [line.split("\t") for line in log.read_text().splitlines()]
-    times = sorted(int(us) for _, status, us, *_ in done if status == "200")
-    good = len(times) / max(1, len(done))
-    return times[int(len(times) * 0.99)] / 1e3 if times else float("inf"), good, len(done) / bench.seconds
+def tail(bench, url, body, rps):
+    """p99 in milliseconds, and the share that was answered well."""
+    times, asked = bench.open_loop(url, body, rps, 200)
+    return times[int(len(times) * 0.99)] / 1e3 if times else float("inf"), len(times) / max(1, asked)
 
 
 def case_svm(bench):
@@ -52,9 +43,7 @@ def case_svm(bench):
     single = Gateway(bench, "svm-none", 784, start_svm(bench, "svm2", path), "policy: none", cache=False, slo="2s")
     settle(bench, batched.url, script)
     ours, theirs = bench.in_turns(lambda: goodput(bench, batched.url, script, 256), lambda: goodput(bench, single.url, script, 256))
-    tails = [open_loop(bench, batched.url, body, 0.8 * ours) for _ in range(bench.runs)]
-    p99 = statistics.median(tail[0] for tail in tails)
-    good = statistics.median(tail[1] for tail in tails)
+    p99, good = median_of([tail(bench, batched.url, body, 0.8 * ours) for _ in range(bench.runs)])
     batched.stop()
     single.stop()
     return [row("linear SVM, 784 floats, Python replica, SLO 20 ms: aimd", "policy none", "rps", ours, theirs, 15),

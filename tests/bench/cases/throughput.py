@@ -13,22 +13,20 @@ def case_noop(bench):
     return [row("no-op replica, 4 floats, 32 connections", "nginx reverse proxy", "rps", ours, theirs, 1.5)]
 
 
-def case_cached(bench):
-    script = bench.script("cached", lua_body(floats_body(4)))
+def beside_return_200(bench, name, floats, cache, case, asked):
     plain, _ = bench.nginx()
-    gateway = Gateway(bench, "cached", 4, bench.noop(4), "policy: aimd", cache=True)
-    ours, theirs = bench.rps_in_turns(script, gateway.url, plain)
+    gateway = Gateway(bench, name, floats, bench.noop(floats), "policy: aimd", cache=cache)
+    ours, theirs = bench.rps_in_turns(bench.script(name, lua_body(floats_body(floats))), gateway.url, plain)
     gateway.stop()
-    return [row("cached row, 4 floats", "nginx return 200", "rps", ours, theirs, 0.8)]
+    return [row(case, "nginx return 200", "rps", ours, theirs, asked)]
+
+
+def case_cached(bench):
+    return beside_return_200(bench, "cached", 4, True, "cached row, 4 floats", 0.8)
 
 
 def case_json784(bench):
-    script = bench.script("json784", lua_body(floats_body(784)))
-    plain, _ = bench.nginx()
-    gateway = Gateway(bench, "json784", 784, bench.noop(784), "policy: aimd", cache=False)
-    ours, theirs = bench.rps_in_turns(script, gateway.url, plain)
-    gateway.stop()
-    return [row("784 floats as JSON, no-op replica", "nginx return 200", "rps", ours, theirs, 0.35)]
+    return beside_return_200(bench, "json784", 784, False, "784 floats as JSON, no-op replica", 0.35)
 
 
 def case_all_miss(bench):
