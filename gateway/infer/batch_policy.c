@@ -282,7 +282,8 @@ static uint32_t adaptive_limit(const struct batch_policy *policy, const struct b
 /*
  * A row is not held back for longer than four of the longest calls that are sent now: what goes on at the
  * replicas then is nothing that was learned. They may be stuck with one call and still take another, for all
- * that is known.
+ * that is known. What they do after a call was given up is known: another call, sent all the same, would be
+ * given up behind it, and the next one behind both.
  */
 static uint64_t adaptive_busy_until(const struct batch_policy *policy, const struct batch_scene *scene)
 {
@@ -292,7 +293,8 @@ static uint64_t adaptive_busy_until(const struct batch_policy *policy, const str
     uint64_t early_us = TRAVEL_US + (uint64_t)latency_typical_us(&policy->latency, rows) / EARLY_SHARE;
     uint64_t until_us = scene->start_us > early_us ? scene->start_us - early_us : 0;
     uint32_t longest = between(most, 1, GROWTH_FACTOR * policy->largest_rows);
-    uint64_t patience_us = scene->oldest_us + 4 * (uint64_t)latency_likely_us(&policy->latency, longest);
+    uint64_t since_us = scene->oldest_us > scene->given_up_us ? scene->oldest_us : scene->given_up_us;
+    uint64_t patience_us = since_us + 4 * (uint64_t)latency_likely_us(&policy->latency, longest);
     return until_us < patience_us ? until_us : patience_us;
 }
 

@@ -71,6 +71,7 @@ struct batch_policy {
 struct batch_scene {
     uint64_t now_us;
     uint64_t start_us;    /* when a replica will begin with the next call: now_us, or later when all are busy */
+    uint64_t given_up_us; /* until when that replica works on what was given up; not after now_us: on nothing of that kind */
     uint64_t deadline_us; /* the earliest in the queue */
     uint64_t oldest_us;   /* since when the oldest row waits */
     uint32_t rows;        /* that wait */

@@ -185,6 +185,7 @@ static struct batch_scene batch_scene(const struct pace *pace, const struct batc
     return (struct batch_scene){
         .now_us = now_us,
         .start_us = start_of(replicas, now_us),
+        .given_up_us = replicas->given_up_us,
         .deadline_us = batch_next_deadline(queue),
         .oldest_us = batch_oldest_us(queue),
         .rows = batch_queued_rows(queue),

@@ -65,6 +65,11 @@ uint64_t busy_until_us(const struct busy *busy, uint64_t now_us)
     return free_us >= now_us ? free_us : 2 * now_us - free_us;
 }
 
+uint64_t busy_given_up_us(const struct busy *busy)
+{
+    return busy->since_us;
+}
+
 uint64_t busy_done_us(const struct busy *busy, uint64_t expected_us, uint64_t now_us)
 {
     return busy_until_us(busy, now_us) + (uint64_t)((double)expected_us * (1 + excess_of(busy, now_us)));

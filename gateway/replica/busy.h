@@ -34,6 +34,8 @@ uint64_t busy_lost(struct busy *busy, uint64_t expected_us, bool goes_on, uint64
  * again: so it is with pauses, whose end nobody knows.
  */
 uint64_t busy_until_us(const struct busy *busy, uint64_t now_us);
+/* Until when it works on what was given up; not after now: on nothing of that kind. */
+uint64_t busy_given_up_us(const struct busy *busy);
 /* When it should be done with another call, of which so much is expected, were it sent now. */
 uint64_t busy_done_us(const struct busy *busy, uint64_t expected_us, uint64_t now_us);
 /* What its calls take, of what was expected of them: 2 is twice as long. All replicas of a version may become slower at once. */
@@ -44,6 +46,7 @@ struct busy_outlook {
     uint32_t ready;
     uint32_t max_rows; /* of one call, at the smallest of them; UINT32_MAX: any */
     uint64_t start_us; /* when the first of them should be able to begin with another call; not after now: one can */
+    uint64_t given_up_us; /* of that one: until when it works on what was given up; not after now: on nothing of that kind */
     double slowness;   /* of that one: what its calls take, of what those of all take on average */
 };
 

@@ -164,7 +164,9 @@ struct busy_outlook choice_outlook(const struct members *members, uint64_t now_u
         outlook.start_us = start_us;
         first = replica;
     }
-    if (first)
+    if (first) {
+        outlook.given_up_us = busy_given_up_us(&first->busy);
         outlook.slowness = choice_slowness(members, first);
+    }
     return outlook;
 }

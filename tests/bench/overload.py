@@ -53,11 +53,11 @@ class Load:
         await asyncio.gather(*asked)
 
 
-def measure(gateway, seconds, *streams):
+def measure(gateway, seconds, *streams, warm_up=WARM_UP):
     """Each stream's answers [(status, seconds)], of (rows a second, path, headers) each."""
     async def play():
         load = Load(gateway.port)
-        for duration in (WARM_UP, seconds):
+        for duration in (warm_up, seconds):
             load.answers = []
             await asyncio.gather(*(load.run(i, rate, duration, *more) for i, (rate, *more) in enumerate(streams)))
         for _, writer in load.idle:
@@ -99,6 +99,10 @@ def run_all(start, seconds):
                          (CAPACITY / 2, "/e/predict", ["X-Xebec-Priority: high"]))
     say("batch, beside high", 4 * CAPACITY, bulk, seconds)
     say("... high", CAPACITY / 2, high, seconds)
+    gateway.stop()
+    gateway = start("adaptive")
+    (answers,) = measure(gateway, seconds, (10 * CAPACITY,), warm_up=0)
+    say("adaptive, 10 of the peak, just started", 10 * CAPACITY, answers, seconds)
     gateway.stop()
 
 

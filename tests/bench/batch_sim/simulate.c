@@ -173,7 +173,8 @@ static double slowness_of(const struct sim *sim, uint32_t replica)
 
 static struct busy_outlook replicas_of(const struct sim *sim)
 {
-    struct busy_outlook replicas = {sim->load->replicas, UINT32_MAX, NEVER, 1};
+    struct busy_outlook replicas = {
+        .ready = sim->load->replicas, .max_rows = UINT32_MAX, .start_us = NEVER, .slowness = 1};
     for (uint32_t i = 0; i < sim->load->replicas; i++) {
         uint64_t free_us = expected_free_us(sim, i);
         if (free_us >= replicas.start_us)

@@ -349,6 +349,12 @@ Test(batch_policy, adaptive_holds_a_batch_back_while_no_replica_could_begin)
     scene.start_us = 10000 * MS;
     until_us = batch_policy_busy_until(&policy, &scene);
     cr_assert(until_us < 200 * MS, "until %lu: a replica that is stuck may take another call yet", until_us);
+    scene.given_up_us = 500 * MS;
+    cr_assert_eq(batch_policy_busy_until(&policy, &scene), until_us + 400 * MS,
+                 "one that works on what was given up is not");
+    scene.start_us = scene.given_up_us;
+    until_us = batch_policy_busy_until(&policy, &scene);
+    cr_assert(until_us > 490 * MS && until_us < 500 * MS, "until %lu", until_us);
     struct batch_policy unknown = policy;
     unknown.latency = (struct latency){0};
     cr_assert_leq(batch_policy_busy_until(&unknown, &scene), scene.now_us);

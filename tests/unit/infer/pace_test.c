@@ -219,6 +219,10 @@ Test(pace, sends_at_once_to_an_idle_replica_and_just_in_time_to_a_busy_one)
     cr_assert_not(pace_next(&pace, &busy, NOW, &limit, &reason, &wake_us));
     cr_assert(wake_us > NOW + 3 * MS && wake_us < NOW + 4 * MS, "at %llu",
               (unsigned long long)(wake_us - NOW));
+    busy.start_us = busy.given_up_us = NOW + 900 * MS;
+    cr_assert_not(pace_next(&pace, &busy, NOW, &limit, &reason, &wake_us));
+    cr_assert(wake_us > NOW + 890 * MS && wake_us < NOW + 900 * MS, "at %llu",
+              (unsigned long long)(wake_us - NOW));
     cr_assert(pace_next(&pace, &idle, NOW, &limit, &reason, &wake_us));
     cr_assert_eq(reason, BATCH_IDLE);
     cr_assert_geq(limit, 3);

@@ -62,10 +62,13 @@ Test(busy, works_on_what_was_given_up)
     busy_sent(&busy, 500, 1000);
     cr_assert_eq(busy_lost(&busy, 500, true, 1200), 200);
     cr_assert_eq(busy_until_us(&busy, 1200), 1500);
+    cr_assert_eq(busy_given_up_us(&busy), 1500);
     busy_sent(&busy, 300, 1300);
+    cr_assert_eq(busy_given_up_us(&busy), 1500, "what is asked for is not part of it");
     cr_assert_eq(busy_until_us(&busy, 1300), 1800, "behind the rest");
     cr_assert_eq(busy_back(&busy, 300, 1800), 300, "and does not pay for it");
     busy_sent(&busy, 500, 5000);
+    cr_assert_leq(busy_given_up_us(&busy), 5000, "nothing is left of it");
     busy_lost(&busy, 500, false, 5100);
     cr_assert_eq(busy_until_us(&busy, 5100), 5100, "a replica that is gone does not");
 }

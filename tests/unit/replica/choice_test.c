@@ -90,3 +90,20 @@ Test(slowness, is_that_of_the_slow_one_among_those_that_are_ready)
     cr_expect_eq(choice_outlook(&f.members, f.now_us).ready, 0);
     close_fixture(&f);
 }
+
+Test(outlook, is_of_whoever_can_begin_first_and_of_what_it_was_left_with)
+{
+    struct fixture f;
+    open_fixture(&f, 2);
+    busy_sent(&f.members.all[0]->busy, 9 * CALL_US, f.now_us);
+    busy_sent(&f.members.all[1]->busy, 3 * CALL_US, f.now_us);
+    busy_lost(&f.members.all[1]->busy, 3 * CALL_US, true, f.now_us + 1);
+    struct busy_outlook outlook = choice_outlook(&f.members, f.now_us + 1);
+    cr_expect_eq(outlook.start_us, f.now_us + 3 * CALL_US);
+    cr_expect_eq(outlook.given_up_us, f.now_us + 3 * CALL_US);
+    busy_sent(&f.members.all[1]->busy, 9 * CALL_US, f.now_us + 1);
+    outlook = choice_outlook(&f.members, f.now_us + 1);
+    cr_expect_eq(outlook.start_us, f.now_us + 9 * CALL_US);
+    cr_expect_leq(outlook.given_up_us, f.now_us, "the other works on what is asked for");
+    close_fixture(&f);
+}
