@@ -44,7 +44,7 @@ suite() { # PRESET [CTEST-ARGUMENT...]
     build "$preset" && step "$preset: tests" ctest --preset "$preset" -j "$JOBS" --output-on-failure "$@"
 }
 
-# Every target with its corpus, so long, JOBS at a time. New inputs stay outside the checkout's corpus.
+# Every target with its corpus, so long, JOBS at a time. New inputs, and those that crash, stay outside the checkout.
 fuzz() {
     build fuzz || return
     # shellcheck disable=SC2016
@@ -53,7 +53,7 @@ fuzz() {
         printf "%s\n" "$@" | xargs -P "$JOBS" -I TARGET bash -c '\''
             name=$(basename TARGET); mkdir -p "$FOUND/$name"
             TARGET -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 \
-                "$FOUND/$name" "$CORPUS/$name" >"$FOUND/$name.log" 2>&1 ||
+                -artifact_prefix="$FOUND/$name-" "$FOUND/$name" "$CORPUS/$name" >"$FOUND/$name.log" 2>&1 ||
                 { echo "$name failed:"; tail -n 60 "$FOUND/$name.log"; exit 255; }
             echo "$name: $(tail -n 1 "$FOUND/$name.log")"
         '\''' fuzz "$PWD" "$PWD"/build/fuzz/tests/*_fuzz
